@@ -1,0 +1,21 @@
+//! Starts the control plane.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use fairlead_control_plane::args::Args;
+use fairlead_controller::client;
+use fairlead_runtime::{shutdown, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    telemetry::init(&args.log).context("failed to set up logging")?;
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_already| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let shutdown = shutdown::token().context("failed to listen to signals")?;
+    let client = client::connect()
+        .await
+        .context("failed to connect to the cluster")?;
+    fairlead_control_plane::run(client, args, shutdown).await
+}

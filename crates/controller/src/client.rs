@@ -1,0 +1,149 @@
+//! Connects to the Kubernetes API server, and waits until the kinds that a controller needs exist.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fairlead_runtime::readiness::Check;
+use fairlead_runtime::report;
+use http::Request;
+use kube::client::{Body, ClientBuilder};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, Config, discovery};
+use tower::{BoxError, Layer, Service};
+
+use crate::ApiError;
+
+/// How long connecting may take: an API server that restarts refuses at once, one that is cut off
+/// does not answer at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the server may take to answer anything but a watch.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a watch may be silent; the server ends watches after 295 s by itself.
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(5);
+/// How often missing kinds are looked for: somebody is installing them, or must be told.
+const KINDS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a kubeconfig nor a service account was found.
+    #[error("failed to find out how to reach the API server")]
+    Infer(#[source] kube::config::InferConfigError),
+    /// The configuration does not make a client.
+    #[error("failed to make a client for the API server")]
+    Build(#[source] kube::Error),
+    /// The server refused or did not answer.
+    #[error("failed to look for the kind {kind} of {api_version}")]
+    FindKind {
+        /// The kind.
+        kind: String,
+        /// Its group and version.
+        api_version: String,
+        /// The server's answer.
+        #[source]
+        source: ApiError,
+    },
+}
+
+/// A client for the cluster of `KUBECONFIG`, else of the pod that this runs in.
+pub async fn connect() -> Result<Client, Error> {
+    from_config(Config::infer().await.map_err(Error::Infer)?)
+}
+
+/// A client with our time limits. It does not limit its own rate: the API server does that fairly
+/// for all of its clients.
+pub fn from_config(mut config: Config) -> Result<Client, Error> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(SILENCE_TIMEOUT);
+    config.reset_reader_on_write = true;
+    let builder = ClientBuilder::try_from(config).map_err(Error::Build)?;
+    Ok(builder.with_layer(&AnswerTimeout).build())
+}
+
+/// Whether the server serves a kind.
+pub async fn is_served(client: &Client, resource: &ApiResource) -> Result<bool, Error> {
+    let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
+    match discovery::pinned_kind(client, &kind).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Discovery(_)) => Ok(false),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(source) => Err(Error::FindKind {
+            kind: kind.kind.clone(),
+            api_version: resource.api_version.clone(),
+            source: source.into(),
+        }),
+    }
+}
+
+/// Returns when the server serves all of `kinds`; meanwhile `check` says which are missing.
+///
+/// # Cancel safety
+/// Dropping it at any time harms nothing.
+pub async fn wait_for_kinds(client: &Client, kinds: &[ApiResource], check: &Check) {
+    for resource in kinds {
+        loop {
+            let waits_for = match is_served(client, resource).await {
+                Ok(true) => break,
+                Ok(false) => format!(
+                    "CRD `{}.{}` ({}) is not installed; install the chart with `crds.install=true`",
+                    resource.plural, resource.group, resource.version
+                ),
+                Err(error) => report(&error).to_string(),
+            };
+            tracing::warn!(reason = waits_for, "waiting for the API server");
+            check.waiting(waits_for);
+            tokio::time::sleep(KINDS_INTERVAL).await;
+        }
+    }
+    check.ready();
+}
+
+/// Limits how long the server may take to start its answer, watches excepted.
+#[derive(Clone, Copy, Debug)]
+struct AnswerTimeout;
+
+impl<S> Layer<S> for AnswerTimeout {
+    type Service = Limited<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Limited { inner }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Limited<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Limited<S>
+where
+    S: Service<Request<Body>, Error: Into<BoxError>, Future: Send + 'static>,
+    S::Response: Send,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, req: Request<Body>) -> Self::Future {
+        let streams = req
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("watch=true") || query.contains("follow=true"));
+        let answer = self.inner.call(req);
+        Box::pin(async move {
+            if streams {
+                return answer.await.map_err(Into::into);
+            }
+            match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+                Ok(result) => result.map_err(Into::into),
+                Err(elapsed) => Err(elapsed.into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! The reconciler machinery against a real API server.
+
+#[cfg(test)]
+mod applier;
+#[cfg(test)]
+mod lease;

@@ -1,0 +1,89 @@
+//! What a decision asks its caller to do, as data. Pure data.
+
+use jiff::Timestamp;
+
+use crate::event::Event;
+use crate::observation::Revision;
+use crate::probe::{HookKind, ProbeKey};
+use crate::state::State;
+use crate::weight::Split;
+
+/// One thing to do.
+///
+/// # Guarantees
+/// Each is safe to run again after a crash: it names the state it leads to, or carries a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Make or repair the objects that carry no traffic by themselves: the Services of the two
+    /// roles and their traffic policies.
+    Prepare,
+    /// Make the primary workload with the configs it needs, running `revision`.
+    CreatePrimary {
+        /// What it is to run.
+        revision: Revision,
+    },
+    /// Make or repair the routes and lead the apex Service to the primary, with this split.
+    Route {
+        /// The split that the routes hold afterwards.
+        split: Split,
+    },
+    /// Change the split in the routes, only if they still hold `from`.
+    SetSplit {
+        /// What was observed.
+        from: Split,
+        /// What they hold afterwards.
+        to: Split,
+    },
+    /// Set the replicas of the target workload.
+    ScaleCanary {
+        /// How many.
+        replicas: u32,
+    },
+    /// Give the primary the template and the configs of `revision`, and of no other.
+    PromotePrimary {
+        /// What was analysed.
+        revision: Revision,
+    },
+    /// Call a hook and hand its answer to the next step.
+    CallHook {
+        /// The idempotency key.
+        key: ProbeKey,
+        /// The hook's kind.
+        kind: HookKind,
+        /// The hook's name.
+        name: String,
+    },
+    /// Ask all metrics and hand the answer to the next step.
+    Measure {
+        /// The question.
+        key: ProbeKey,
+    },
+    /// Lead the apex Service and the routes to the target as before, and let the Canary go.
+    GiveBack,
+}
+
+/// When to look again if nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeue {
+    /// At this time.
+    At(Timestamp),
+    /// Only when something changes.
+    OnChange,
+}
+
+/// What a step decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be stored before the first effect.
+    pub state: State,
+    /// To be run in order, stopping at the first failure.
+    pub effects: Vec<Effect>,
+    /// To be told to people.
+    pub events: Vec<Event>,
+    /// When to look again.
+    pub requeue: Requeue,
+    /// What is going on, in one sentence for the status.
+    pub message: String,
+    /// Whether the rollout is held by something it cannot change.
+    pub held: bool,
+}

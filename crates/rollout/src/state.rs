@@ -1,0 +1,132 @@
+//! What outlives a restart: only what `.status` stores. Pure data.
+
+use jiff::Timestamp;
+
+use crate::observation::Revision;
+use crate::phase::Phase;
+use crate::weight::{Split, Weight};
+
+/// The stored state of a Canary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Where it stands; `None` before the first step.
+    pub phase: Option<Phase>,
+    /// The revision that the primary was last proven to run.
+    pub promoted: Option<Revision>,
+    /// The revision that failed last and is not tried again.
+    pub refused: Option<Revision>,
+    /// The run in progress, or the last one.
+    pub run: Option<Run>,
+    /// What the routes are meant to be.
+    pub traffic: Option<Intent>,
+    /// Whether the canary keeps the traffic because a promotion failed.
+    pub retained: bool,
+    /// Whether the end of the run still has hooks to call.
+    pub closing: bool,
+    /// Since when the workload that is waited for has not been ready.
+    pub unready_since: Option<Timestamp>,
+}
+
+/// One run: a revision on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
+pub struct Run {
+    /// Counts the runs of this Canary.
+    pub id: u64,
+    /// What is being rolled out.
+    pub revision: Revision,
+    /// Counts the moves of this run.
+    pub step: u32,
+    /// The canary's weight at this step.
+    pub weight: Weight,
+    /// Whether requests are mirrored at this step.
+    pub mirrored: bool,
+    /// Iterations begun.
+    pub iterations: u32,
+    /// Failed checks so far.
+    pub failed_checks: u32,
+    /// Whether the pre-rollout hooks have passed.
+    pub warmed: bool,
+    /// Whether traffic is away from the canary until it has ready endpoints again.
+    pub withdrawn: bool,
+    /// Whether promotion has begun to hand traffic back.
+    pub returning: bool,
+    /// When the last check or gate ended without a move.
+    pub checked_at: Option<Timestamp>,
+    /// The questions of the current attempt.
+    pub round: Round,
+    /// The gate that holds the run, so that people are told once.
+    pub held_by: Option<String>,
+    /// Why the last check failed or the last gate refused.
+    pub objection: Option<String>,
+}
+
+impl Run {
+    /// A run that has done nothing yet.
+    pub const fn new(id: u64, revision: Revision) -> Self {
+        Self {
+            id,
+            revision,
+            step: 0,
+            weight: Weight::ZERO,
+            mirrored: false,
+            iterations: 0,
+            failed_checks: 0,
+            warmed: false,
+            withdrawn: false,
+            returning: false,
+            checked_at: None,
+            round: Round {
+                attempt: 0,
+                passed: Vec::new(),
+                asked: None,
+            },
+            held_by: None,
+            objection: None,
+        }
+    }
+
+    /// The split that this step asks for.
+    pub const fn split(&self) -> Split {
+        if self.withdrawn {
+            Split::PRIMARY
+        } else {
+            Split {
+                canary: self.weight,
+                mirrored: self.mirrored,
+            }
+        }
+    }
+
+    /// Whether the canary has been given anything to show yet.
+    pub fn has_begun(&self) -> bool {
+        self.mirrored || self.weight > Weight::ZERO || self.iterations > 0
+    }
+}
+
+/// One pass through an agenda of questions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Counts the passes within a step.
+    pub attempt: u32,
+    /// The questions with a recorded answer that lets the agenda go on.
+    pub passed: Vec<String>,
+    /// The question in flight; after a crash, the one in doubt.
+    pub asked: Option<String>,
+}
+
+/// A split that the routes are meant to have, written down before they are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// What they are to become.
+    pub target: Split,
+    /// What they were when the intent was written.
+    pub before: Split,
+    /// When the intent was written or renewed.
+    pub since: Timestamp,
+    /// When it was seen to be in effect.
+    pub in_effect: Option<Timestamp>,
+}

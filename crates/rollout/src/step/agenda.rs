@@ -1,0 +1,247 @@
+//! The order in which hooks and metrics are asked, and what is done once all agree. Pure.
+//!
+//! A question is stored before it is asked and its answer before the next one, so that a restart
+//! repeats at most the question in doubt, with the same key.
+
+use super::{Machine, Pause, Turn, after};
+use crate::effect::Effect;
+use crate::event::{Reason, Severity};
+use crate::phase::Phase;
+use crate::probe::{HookKind, Probe, ProbeKey, Verdict};
+use crate::state::{Round, Run};
+use crate::strategy::{Plan, Strategy};
+use crate::weight::Weight;
+
+/// What follows when an agenda has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// Mirror requests for one interval.
+    Mirror,
+    /// Give the canary this weight.
+    Weight(Weight),
+    /// Count one more iteration.
+    Iterate,
+    /// Give the primary the revision.
+    Promote,
+}
+
+/// A question that was answered with no.
+pub(super) struct Objection {
+    /// The kind of hook, or `None` for metrics.
+    pub(super) kind: Option<HookKind>,
+    /// The answer, with the name of who gave it.
+    pub(super) why: String,
+}
+
+/// What a run does next when nothing objects.
+pub(super) fn next_move(plan: &Plan, run: &Run) -> Move {
+    match plan {
+        Plan::Weighted { ladder, mirror } => {
+            if *mirror && run.weight == Weight::ZERO && !run.mirrored {
+                return Move::Mirror;
+            }
+            ladder.next(run.weight).map_or(Move::Promote, Move::Weight)
+        }
+        Plan::Iterations { count, matched, .. } => {
+            // A canary that kept all traffic after a failed promotion has nothing to iterate to.
+            if run.iterations < *count {
+                Move::Iterate
+            } else if *matched || run.weight == Weight::FULL {
+                Move::Promote
+            } else {
+                Move::Weight(Weight::FULL)
+            }
+        }
+    }
+}
+
+/// The questions before the next move, in order.
+pub(super) fn agenda(strategy: &Strategy, run: &Run) -> Vec<Probe> {
+    let mut probes = strategy.probes(HookKind::Rollback);
+    if !run.warmed {
+        probes.extend(strategy.probes(HookKind::PreRollout));
+    }
+    if run.has_begun() {
+        if !run.warmed {
+            return probes;
+        }
+        probes.extend(strategy.probes(HookKind::Rollout));
+        if strategy.has_metrics {
+            probes.push(Probe::Metrics);
+        }
+    }
+    for gate in gates(&strategy.plan, run) {
+        probes.extend(strategy.probes(*gate));
+    }
+    probes
+}
+
+/// Who must agree to the next move.
+fn gates(plan: &Plan, run: &Run) -> &'static [HookKind] {
+    let weighted = matches!(plan, Plan::Weighted { .. });
+    match next_move(plan, run) {
+        Move::Mirror | Move::Iterate => &[],
+        // As in Flagger, the step that ends mirroring is not asked for.
+        Move::Weight(_) if weighted && run.mirrored => &[],
+        Move::Weight(_) if weighted => &[HookKind::ConfirmTrafficIncrease],
+        Move::Promote if weighted => {
+            &[HookKind::ConfirmTrafficIncrease, HookKind::ConfirmPromotion]
+        }
+        Move::Weight(_) | Move::Promote => &[HookKind::ConfirmPromotion],
+    }
+}
+
+impl Machine<'_> {
+    /// Asks what has not been answered yet; goes on with the first objection, or with none.
+    pub(super) fn consult(&mut self, agenda: &[Probe]) -> Turn<Option<Objection>> {
+        for probe in agenda {
+            let id = probe.id();
+            let run = self.run()?;
+            if run.round.passed.contains(&id) {
+                continue;
+            }
+            let key = ProbeKey {
+                run: run.id,
+                step: run.step,
+                attempt: run.round.attempt,
+                probe: id,
+            };
+            let seen = self.seen;
+            let Some(answer) = seen.answers.iter().find(|answer| answer.key == key) else {
+                return self.ask(probe, key);
+            };
+            if let Some(objection) = self.hear(probe, &answer.verdict)? {
+                return Ok(Some(objection));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask<T>(&mut self, probe: &Probe, key: ProbeKey) -> Turn<T> {
+        self.run()?.round.asked = Some(key.probe.clone());
+        match probe {
+            Probe::Metrics => self.act(Effect::Measure { key }, "measuring"),
+            Probe::Hook { kind, name } => {
+                let message = format!("calling {kind} hook {name}");
+                self.act(
+                    Effect::CallHook {
+                        key,
+                        kind: *kind,
+                        name: name.clone(),
+                    },
+                    message,
+                )
+            }
+        }
+    }
+
+    /// Records an answer; an approval of a rollback hook is an objection, its refusal is not.
+    fn hear(&mut self, probe: &Probe, verdict: &Verdict) -> Turn<Option<Objection>> {
+        let round = &mut self.run()?.round;
+        round.asked = None;
+        let objection = match (probe, verdict.objection()) {
+            (
+                Probe::Hook {
+                    kind: HookKind::Rollback,
+                    name,
+                },
+                None,
+            ) => Some(Objection {
+                kind: Some(HookKind::Rollback),
+                why: format!("rollback hook {name} asked for it"),
+            }),
+            (
+                Probe::Hook {
+                    kind: HookKind::Rollback,
+                    ..
+                },
+                Some(_),
+            )
+            | (_, None) => None,
+            (Probe::Hook { kind, name }, Some(why)) => Some(Objection {
+                kind: Some(*kind),
+                why: format!("{kind} hook {name}: {why}"),
+            }),
+            (Probe::Metrics, Some(why)) => Some(Objection {
+                kind: None,
+                why: why.to_owned(),
+            }),
+        };
+        if objection.is_none() {
+            round.passed.push(probe.id());
+        }
+        Ok(objection)
+    }
+
+    /// Ends an attempt without a move: the next one comes an interval later.
+    pub(super) fn end_attempt(&mut self) -> Turn {
+        let now = self.now;
+        let run = self.run()?;
+        run.round = Round {
+            attempt: run.round.attempt.saturating_add(1),
+            ..Round::default()
+        };
+        run.checked_at = Some(now);
+        self.wake_at(after(now, self.strategy.interval));
+        Ok(())
+    }
+
+    /// Notes which gate holds the run, and alerts people the first time.
+    pub(super) fn hold(&mut self, reason: Reason, why: &str) -> Turn {
+        let run = self.run()?;
+        let first = run.held_by.as_deref() != Some(reason.as_str());
+        run.held_by = Some(reason.as_str().to_owned());
+        run.objection = Some(why.to_owned());
+        if first {
+            self.alert(Severity::Warn, reason, why);
+        }
+        self.end_attempt()
+    }
+
+    /// Makes a move that nothing objects to.
+    pub(super) fn make(&mut self, next: Move) -> Turn<std::convert::Infallible> {
+        let now = self.now;
+        let plan = &self.strategy.plan;
+        let run = self.run()?;
+        run.step = run.step.saturating_add(1);
+        run.round = Round::default();
+        run.checked_at = Some(now);
+        run.held_by = None;
+        let mut iteration = None;
+        match next {
+            Move::Mirror => run.mirrored = true,
+            Move::Weight(weight) => {
+                run.weight = weight;
+                run.mirrored = false;
+            }
+            Move::Iterate => {
+                run.iterations = run.iterations.saturating_add(1);
+                if let Plan::Iterations {
+                    count,
+                    matched,
+                    mirror,
+                } = plan
+                {
+                    if *matched {
+                        run.weight = Weight::FULL;
+                    }
+                    run.mirrored = *mirror && !*matched && run.weight == Weight::ZERO;
+                    iteration = Some(format!("iteration {} of {count}", run.iterations));
+                }
+            }
+            Move::Promote => {
+                run.mirrored = false;
+                let note = format!("giving revision {} to the primary", run.revision);
+                self.tell(Reason::Promoting, note);
+                return self.become_phase(Phase::Promoting);
+            }
+        }
+        if let Some(note) = iteration {
+            self.tell(Reason::IterationStarted, note);
+        }
+        if self.state.phase == Some(Phase::WaitingPromotion) {
+            return self.become_phase(Phase::Progressing);
+        }
+        Err(Pause::Again)
+    }
+}

@@ -1,0 +1,203 @@
+//! An independent judge of what the machine does: it knows the rules, not the machine.
+
+use std::collections::BTreeSet;
+
+use fairlead_rollout::{
+    Decision, Effect, Observation, Phase, ProbeKey, Reason, Revision, Split, State, Weight,
+};
+
+/// Remembers what it needs to judge the next move.
+#[derive(Default)]
+pub(crate) struct Checker {
+    answered: BTreeSet<ProbeKey>,
+    weight: Option<(u64, Weight)>,
+    measured: BTreeSet<Revision>,
+    withdrawn: bool,
+    moved_by_others: bool,
+    skips_analysis: bool,
+}
+
+impl Checker {
+    /// The next fall of the weight is not the machine's.
+    pub(crate) fn somebody_moved_traffic(&mut self) {
+        self.moved_by_others = true;
+    }
+
+    /// Promotion without a check is what the user asked for.
+    pub(crate) fn analysis_is_skipped(&mut self) {
+        self.skips_analysis = true;
+    }
+
+    /// Judges a decision whose state has been stored.
+    pub(crate) fn stored(&mut self, seen: &Observation, decision: &Decision) {
+        if decision
+            .events
+            .iter()
+            .any(|event| event.reason == Reason::Withdrawn)
+        {
+            self.withdrawn = true;
+        }
+        for answer in &seen.answers {
+            let recorded = decision
+                .state
+                .run
+                .as_ref()
+                .is_some_and(|run| run.round.passed.contains(&answer.key.probe));
+            if recorded {
+                self.answered.insert(answer.key.clone());
+            }
+            if answer.key.probe == "metrics" && answer.verdict.objection().is_none() {
+                self.measured.extend(seen.current().cloned());
+            }
+        }
+        self.judge_weight(&decision.state);
+    }
+
+    /// The intended weight of a run does not fall while it progresses.
+    fn judge_weight(&mut self, stored: &State) {
+        let Some(run) = &stored.run else { return };
+        let progressing = matches!(
+            stored.phase,
+            Some(Phase::Progressing | Phase::WaitingPromotion)
+        );
+        if !progressing {
+            self.weight = None;
+            return;
+        }
+        if let Some((id, weight)) = self.weight
+            && id == run.id
+        {
+            assert!(
+                run.weight >= weight,
+                "the weight fell from {weight} to {}",
+                run.weight
+            );
+        }
+        self.weight = Some((run.id, run.weight));
+    }
+
+    /// Judges an effect at the moment it is carried out, by the stored state and the world.
+    pub(crate) fn executes(&mut self, stored: &State, seen: &Observation, effect: &Effect) {
+        match effect {
+            Effect::SetSplit { to, .. } => self.judge_split(stored, seen, *to),
+            Effect::Route { split } => {
+                let current = seen.split.unwrap_or_default();
+                assert!(
+                    !current.raises_canary(*split),
+                    "routes were made with more traffic"
+                );
+            }
+            Effect::ScaleCanary { replicas: 0 } => {
+                let split = seen.split.expect("there are routes");
+                assert!(
+                    !split.reaches_canary(),
+                    "scaled down with traffic at {split}"
+                );
+                let intent = stored.traffic.expect("an intent");
+                assert!(
+                    intent.in_effect.is_some(),
+                    "scaled down before it was in effect"
+                );
+            }
+            Effect::ScaleCanary { .. } | Effect::Prepare | Effect::CreatePrimary { .. } => {}
+            Effect::PromotePrimary { revision } => {
+                assert_eq!(stored.phase, Some(Phase::Promoting));
+                assert_eq!(seen.current(), Some(revision), "the target has moved on");
+                assert!(
+                    self.skips_analysis || self.measured.contains(revision),
+                    "{revision} was promoted without a check"
+                );
+            }
+            Effect::CallHook { key, .. } | Effect::Measure { key } => {
+                let run = stored.run.as_ref().expect("a run");
+                assert_eq!(
+                    run.round.asked.as_ref(),
+                    Some(&key.probe),
+                    "asked before it was noted"
+                );
+                assert!(
+                    !self.answered.contains(key),
+                    "{key} was asked after its answer"
+                );
+            }
+            Effect::GiveBack => assert!(seen.deleting),
+        }
+    }
+
+    fn judge_split(&mut self, stored: &State, seen: &Observation, to: Split) {
+        let from = seen.split.expect("there are routes");
+        let intent = stored.traffic.expect("an intent before the weight");
+        assert_eq!(intent.target, to, "the intent is another one");
+        let canary = seen.canary.as_ref().expect("a canary");
+        if from.raises_canary(to) {
+            assert!(
+                canary.endpoints >= canary.needed.max(1),
+                "{from} to {to} without endpoints"
+            );
+        }
+        if to.canary < from.canary {
+            let primary = seen.primary.as_ref().expect("a primary");
+            assert!(
+                primary.endpoints > 0,
+                "{from} to {to} with nobody at the primary"
+            );
+            let progressing = matches!(stored.phase, Some(Phase::Progressing));
+            let excused = self.withdrawn
+                || self.moved_by_others
+                || stored
+                    .run
+                    .as_ref()
+                    .is_some_and(|run| run.weight == Weight::ZERO);
+            assert!(
+                !progressing || excused,
+                "{from} fell to {to} while progressing"
+            );
+        }
+    }
+}
+
+/// Judges a decision before anything of it happens.
+pub(crate) fn decided(before: &State, seen: &Observation, decision: &Decision, again: &Decision) {
+    assert_eq!(
+        decision.effects, again.effects,
+        "deciding twice changes the effects"
+    );
+    assert_eq!(
+        decision.state, again.state,
+        "deciding twice changes the state"
+    );
+    assert!(
+        again.events.is_empty(),
+        "deciding twice tells twice: {:?}",
+        again.events
+    );
+    if let (Some(from), Some(to)) = (before.phase, decision.state.phase) {
+        assert!(reaches(from, to), "{from} became {to}");
+    }
+    judge_absorbing(before, seen, decision);
+}
+
+/// Succeeded and Failed are left for a revision, a revert or a deletion only.
+fn judge_absorbing(before: &State, seen: &Observation, decision: &Decision) {
+    let ended = matches!(before.phase, Some(Phase::Succeeded | Phase::Failed));
+    if !ended || before.phase == decision.state.phase || seen.deleting {
+        return;
+    }
+    let known = [before.promoted.as_ref(), before.refused.as_ref()];
+    let is_new = !known.contains(&seen.current()) || before.retained;
+    let is_revert = seen.current() == before.promoted.as_ref();
+    assert!(
+        is_new || is_revert,
+        "{:?} was left without a reason",
+        before.phase
+    );
+}
+
+/// Whether `to` can follow `from` through legal transitions within one decision.
+fn reaches(from: Phase, to: Phase) -> bool {
+    from == to
+        || from.may_become(to)
+        || Phase::ALL
+            .into_iter()
+            .any(|via| from.may_become(via) && via.may_become(to))
+}

@@ -1,0 +1,6 @@
+//! The rollout machine against a small world: scenarios told one by one, and properties over many.
+
+mod checker;
+mod properties;
+mod scenarios;
+mod world;

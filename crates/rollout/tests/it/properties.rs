@@ -1,0 +1,456 @@
+//! Properties: many worlds, many crashes, one judge.
+//!
+//! The judge ([`crate::checker`]) looks at each decision and each effect of every case here:
+//! safety of weights, intents before effects, answers asked once, traffic before scale-down,
+//! promotion of what was analysed only, legal phases, and that deciding twice decides the same.
+
+use fairlead_rollout::{
+    Answer, Hook, HookKind, Intent, Ladder, Observation, Phase, Plan, ProbeKey, Readiness,
+    Revision, Role, Round, Run, Split, State, Strategy as Rollout, Verdict, Weight, step,
+};
+use jiff::{SignedDuration, Timestamp};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::world::{Act, Crash, Nature, World, hook, weighted};
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let percent = || (1_i64..=100).prop_map(Weight::clamped);
+    let linear = (percent(), percent()).prop_map(|(step, max)| Ladder::Linear { step, max });
+    let listed = vec(percent(), 1..5).prop_map(|mut weights| {
+        weights.sort();
+        Ladder::Listed(weights)
+    });
+    prop_oneof![
+        (linear, any::<bool>()).prop_map(|(ladder, mirror)| Plan::Weighted { ladder, mirror }),
+        (listed, any::<bool>()).prop_map(|(ladder, mirror)| Plan::Weighted { ladder, mirror }),
+        (1_u32..5, any::<bool>(), any::<bool>()).prop_map(|(count, matched, mirror)| {
+            Plan::Iterations {
+                count,
+                matched,
+                mirror,
+            }
+        }),
+    ]
+}
+
+/// Strategies with coarse ladders, so that a run ends within the time of a test.
+fn short_plan() -> impl Strategy<Value = Plan> {
+    plan().prop_filter("a ladder of few rungs", |plan| match plan {
+        Plan::Weighted {
+            ladder: Ladder::Linear { step, .. },
+            ..
+        } => step.get() >= 20,
+        Plan::Weighted { .. } | Plan::Iterations { .. } => true,
+    })
+}
+
+fn hooks() -> impl Strategy<Value = Vec<Hook>> {
+    let kinds = prop_oneof![
+        Just(HookKind::ConfirmRollout),
+        Just(HookKind::PreRollout),
+        Just(HookKind::Rollout),
+        Just(HookKind::ConfirmTrafficIncrease),
+        Just(HookKind::ConfirmPromotion),
+        Just(HookKind::PostRollout),
+        Just(HookKind::Rollback),
+    ];
+    proptest::collection::btree_set(kinds, 0..4)
+        .prop_map(|kinds| kinds.into_iter().map(hook).collect())
+}
+
+fn strategy() -> impl Strategy<Value = Rollout> {
+    (short_plan(), hooks(), 1_u32..4, option::of(25_i64..=100)).prop_map(
+        |(plan, hooks, threshold, back)| Rollout {
+            plan,
+            hooks,
+            threshold,
+            promotion_step: back.map(Weight::clamped),
+            ..weighted(1, 1)
+        },
+    )
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    prop_oneof![
+        4 => Just(Nature::Good),
+        2 => Just(Nature::Faulty),
+        1 => Just(Nature::Broken),
+        1 => Just(Nature::BrokenAsPrimary),
+    ]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => nature().prop_map(Act::Release),
+        1 => Just(Act::Revert),
+        2 => Just(Act::LoseCanary),
+        2 => Just(Act::LoseMostOfCanary),
+        1 => Just(Act::LosePrimary),
+        3 => Just(Act::Recover),
+        1 => (0_u8..=100).prop_map(Act::Drift),
+        1 => Just(Act::DeleteRoutes),
+        1 => Just(Act::EditRoutes),
+        1 => Just(Act::Mute),
+        1 => Just(Act::Unmute),
+    ]
+}
+
+/// Runs a story: each act after a pause, then quiet until all is at rest.
+fn tell(strategy: &Rollout, acts: &[(u32, Act)], crash: Option<Crash>) -> World {
+    let mut world = World::new(strategy.clone());
+    world.crash = crash;
+    for (pause, act) in acts {
+        world.run_for(*pause);
+        world.act(*act);
+    }
+    world.run_for(30);
+    world.act(Act::Recover);
+    world.run_for(400);
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_judge_accepts_it_and_the_machine_comes_to_rest(
+        strategy in strategy(),
+        acts in vec((0_u32..40, act()), 0..8),
+    ) {
+        let world = tell(&strategy, &acts, None);
+        prop_assert!(is_at_rest(&world), "{:?}", world.state);
+    }
+
+    #[test]
+    fn a_good_revision_is_always_promoted(strategy in strategy()) {
+        let mut world = World::new(strategy.clone());
+        world.run_for(60);
+        world.act(Act::Release(Nature::Good));
+        world.run_for(60 + 12 * (most_moves(&strategy) + 2));
+        prop_assert_eq!(world.phase(), Phase::Succeeded);
+        prop_assert_eq!(world.primary_revision(), Some(world.target_revision()));
+        prop_assert_eq!((world.weight(), world.canary_replicas()), (0, 0));
+    }
+
+    #[test]
+    fn a_faulty_revision_never_reaches_the_primary(strategy in strategy()) {
+        let mut world = World::new(strategy.clone());
+        world.run_for(60);
+        let promoted = world.primary_revision();
+        world.act(Act::Release(Nature::Faulty));
+        world.run_for(400);
+        prop_assert_eq!(world.phase(), Phase::Failed);
+        prop_assert_eq!(world.primary_revision(), promoted);
+        prop_assert_eq!((world.weight(), world.canary_replicas()), (0, 0));
+        let failed = world.state.run.as_ref().map(|run| run.failed_checks);
+        prop_assert_eq!(failed, Some(strategy.threshold));
+    }
+
+    #[test]
+    fn a_crash_around_any_write_leads_to_the_same_end(
+        strategy in strategy(),
+        nature in nature(),
+        at in any::<prop::sample::Index>(),
+        written in any::<bool>(),
+    ) {
+        let acts = [(60, Act::Release(nature))];
+        let calm = tell(&strategy, &acts, None);
+        let crash = Crash { at: at.index(calm.writes), written, meanwhile: None };
+        let shaken = tell(&strategy, &acts, Some(crash));
+        prop_assert_eq!(shaken.end(), calm.end());
+    }
+
+    #[test]
+    fn what_happens_while_nobody_is_in_charge_breaks_no_rule(
+        strategy in strategy(),
+        nature in nature(),
+        at in any::<prop::sample::Index>(),
+        written in any::<bool>(),
+        act in act(),
+    ) {
+        let acts = [(60, Act::Release(nature))];
+        let calm = tell(&strategy, &acts, None);
+        let crash = Crash { at: at.index(calm.writes), written, meanwhile: Some(act) };
+        let mut world = tell(&strategy, &acts, Some(crash));
+        // The crash, and with it the loss, may come after the story's own recovery.
+        world.act(Act::Recover);
+        world.run_for(400);
+        prop_assert!(is_at_rest(&world), "{:?}", world.state);
+    }
+
+    #[test]
+    fn no_stored_state_makes_it_panic(
+        strategy in strategy(),
+        state in any_state(),
+        seen in any_observation(),
+        now in any_time(),
+    ) {
+        let decision = step(&strategy, &state, &seen, now);
+        let again = step(&strategy, &decision.state, &seen, now);
+        prop_assert_eq!(decision.effects, again.effects);
+    }
+
+    #[test]
+    fn ladders_rise_and_stay_within_a_hundred(plan in plan()) {
+        if let Plan::Weighted { ladder, .. } = plan {
+            let mut at = Weight::ZERO;
+            while let Some(next) = ladder.next(at) {
+                prop_assert!(next > at && next <= Weight::FULL);
+                prop_assert_eq!(next.get() + next.rest().get(), 100);
+                at = next;
+            }
+        }
+    }
+}
+
+/// Whether there is nothing left to do.
+fn is_at_rest(world: &World) -> bool {
+    match world.phase() {
+        Phase::Initialized | Phase::Succeeded | Phase::Failed => true,
+        // A first revision that does not come up leaves the target serving as before.
+        Phase::Initializing => {
+            matches!(
+                world.target_nature(),
+                Nature::Broken | Nature::BrokenAsPrimary
+            )
+        }
+        Phase::Waiting
+        | Phase::Progressing
+        | Phase::WaitingPromotion
+        | Phase::Promoting
+        | Phase::Finalising
+        | Phase::Terminating
+        | Phase::Terminated => false,
+    }
+}
+
+/// Each act of others at each write: rare moments that chance would miss.
+#[test]
+fn every_act_between_any_two_writes_breaks_no_rule() {
+    let strategy = weighted(25, 50);
+    let acts = [(30, Act::Release(Nature::Good))];
+    let calm = tell(&strategy, &acts, None);
+    let others = [
+        Act::Release(Nature::Good),
+        Act::Release(Nature::Faulty),
+        Act::Release(Nature::Broken),
+        Act::Revert,
+        Act::LoseCanary,
+        Act::LoseMostOfCanary,
+        Act::LosePrimary,
+        Act::Drift(0),
+        Act::Drift(80),
+        Act::DeleteRoutes,
+        Act::EditRoutes,
+        Act::Mute,
+    ];
+    for at in 0..calm.writes {
+        for written in [false, true] {
+            for act in others {
+                let crash = Crash {
+                    at,
+                    written,
+                    meanwhile: Some(act),
+                };
+                let world = tell(&strategy, &acts, Some(crash));
+                assert!(
+                    is_at_rest(&world),
+                    "{act:?} at write {at}: {:?}",
+                    world.state
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_around_each_write_of_a_whole_rollout_leads_to_the_same_end() {
+    let kinds = [
+        HookKind::PreRollout,
+        HookKind::Rollout,
+        HookKind::PostRollout,
+    ];
+    let strategy = Rollout {
+        hooks: kinds.map(hook).to_vec(),
+        ..weighted(25, 50)
+    };
+    for nature in [Nature::Good, Nature::Faulty, Nature::BrokenAsPrimary] {
+        let acts = [(30, Act::Release(nature))];
+        let calm = tell(&strategy, &acts, None);
+        for at in 0..calm.writes {
+            for written in [false, true] {
+                let shaken = tell(
+                    &strategy,
+                    &acts,
+                    Some(Crash {
+                        at,
+                        written,
+                        meanwhile: None,
+                    }),
+                );
+                assert_eq!(
+                    shaken.end(),
+                    calm.end(),
+                    "{nature:?}, write {at}, {written}"
+                );
+            }
+        }
+    }
+}
+
+fn most_moves(strategy: &Rollout) -> u32 {
+    let back = strategy
+        .promotion_step
+        .map_or(1, |step| 100_u32.div_ceil(u32::from(step.get())));
+    let forth = match &strategy.plan {
+        Plan::Weighted {
+            ladder: Ladder::Linear { step, max },
+            ..
+        } => u32::from(max.get()).div_ceil(u32::from(step.get())) + 1,
+        Plan::Weighted {
+            ladder: Ladder::Listed(weights),
+            ..
+        } => u32::try_from(weights.len()).unwrap_or(u32::MAX) + 1,
+        Plan::Iterations { count, .. } => count + 2,
+    };
+    back + forth
+}
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        Just(Timestamp::MIN),
+        Just(Timestamp::MAX),
+        (0_i64..1000).prop_map(|s| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s)),
+    ]
+}
+
+fn any_revision() -> impl Strategy<Value = Revision> {
+    (0_u8..4).prop_map(|number| Revision(format!("r{number}")))
+}
+
+fn any_split() -> impl Strategy<Value = Split> {
+    (0_i64..=100, any::<bool>()).prop_map(|(canary, mirrored)| Split {
+        canary: Weight::clamped(canary),
+        mirrored,
+    })
+}
+
+fn any_role() -> impl Strategy<Value = Role> {
+    let readiness = prop_oneof![
+        Just(Readiness::Ready),
+        Just(Readiness::Pending("soon".to_owned())),
+        Just(Readiness::Stuck("never".to_owned())),
+    ];
+    (
+        0_u32..3,
+        readiness,
+        0_u32..3,
+        0_u32..3,
+        option::of(any_revision()),
+    )
+        .prop_map(|(desired, readiness, endpoints, needed, revision)| Role {
+            desired,
+            readiness,
+            endpoints,
+            needed,
+            revision,
+        })
+}
+
+fn any_state() -> impl Strategy<Value = State> {
+    let numbers = (
+        prop_oneof![Just(u64::MAX), 0_u64..3],
+        prop_oneof![Just(u32::MAX), 0_u32..3],
+        prop_oneof![Just(u32::MAX), 0_u32..3],
+        any::<bool>(),
+        any::<bool>(),
+    );
+    let run = (any_revision(), any_split(), numbers, option::of(any_time())).prop_map(
+        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at)| Run {
+            step: count,
+            weight: split.canary,
+            mirrored: split.mirrored,
+            iterations: count,
+            failed_checks: failed,
+            warmed,
+            withdrawn,
+            checked_at,
+            round: Round {
+                attempt: count,
+                passed: vec!["metrics".to_owned()],
+                asked: None,
+            },
+            ..Run::new(id, revision)
+        },
+    );
+    let intent = (any_split(), any_split(), any_time(), option::of(any_time())).prop_map(
+        |(target, before, since, in_effect)| Intent {
+            target,
+            before,
+            since,
+            in_effect,
+        },
+    );
+    (
+        option::of(prop::sample::select(Phase::ALL.to_vec())),
+        (option::of(any_revision()), option::of(any_revision())),
+        option::of(run),
+        option::of(intent),
+        (any::<bool>(), any::<bool>()),
+        option::of(any_time()),
+    )
+        .prop_map(
+            |(phase, (promoted, refused), run, traffic, flags, unready_since)| State {
+                phase,
+                promoted,
+                refused,
+                run,
+                traffic,
+                retained: flags.0,
+                closing: flags.1,
+                unready_since,
+            },
+        )
+}
+
+fn any_observation() -> impl Strategy<Value = Observation> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (
+        option::of(any_revision()),
+        option::of(any_role()),
+        option::of(any_role()),
+        option::of(0_u32..3),
+        option::of(any_split()),
+        flags,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(revision, canary, primary, autoscaler_minimum, split, flags, answered)| {
+                let (prepared, routes_current, acked, deleting) = flags;
+                let key = ProbeKey {
+                    run: 1,
+                    step: 0,
+                    attempt: 0,
+                    probe: "metrics".to_owned(),
+                };
+                let answer = Answer {
+                    key,
+                    verdict: Verdict::NoData("nothing".to_owned()),
+                };
+                Observation {
+                    revision: revision.ok_or_else(|| "not observed".to_owned()),
+                    canary,
+                    primary,
+                    autoscaler_minimum,
+                    prepared,
+                    split,
+                    routes_current,
+                    acked,
+                    answers: if answered { vec![answer] } else { Vec::new() },
+                    deleting,
+                }
+            },
+        )
+}

@@ -1,0 +1,416 @@
+//! Stories, one by one: what a user sees.
+
+use fairlead_rollout::{HookKind, Ladder, Phase, Plan, Reason, Strategy, Verdict, Weight};
+
+use crate::world::{Act, Nature, World, hook, weighted};
+
+fn no() -> Verdict {
+    Verdict::Failed("no".to_owned())
+}
+
+#[test]
+fn a_new_canary_makes_a_primary_and_rests() {
+    let world = World::initialized(weighted(25, 50));
+    assert_eq!(world.weight(), 0);
+    assert_eq!(world.canary_replicas(), 0);
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn a_good_revision_climbs_and_is_promoted() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    let mut seen = Vec::new();
+    for _ in 0..120 {
+        world.run_for(1);
+        if seen.last() != Some(&world.weight()) {
+            seen.push(world.weight());
+        }
+    }
+    assert_eq!(seen, [0, 25, 50, 0]);
+    assert_eq!(world.phase(), Phase::Succeeded);
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+    assert_eq!(world.canary_replicas(), 0);
+    assert_eq!(world.measures, 2, "one check for each weight");
+}
+
+#[test]
+fn a_faulty_revision_is_rolled_back_by_the_check_that_reaches_the_threshold() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Faulty));
+    world.run_until(60, |world| world.phase() == Phase::Failed);
+    assert_eq!(world.measures, 2);
+    assert_eq!(world.weight(), 0, "in the step that failed");
+    world.run_for(10);
+    assert_eq!(world.canary_replicas(), 0);
+    assert_ne!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn a_refused_revision_is_not_tried_again() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Faulty));
+    world.run_for(300);
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.state.run.as_ref().map(|run| run.id), Some(1));
+}
+
+#[test]
+fn a_target_that_goes_back_after_a_failure_is_at_peace() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Faulty));
+    world.run_for(120);
+    world.act(Act::Revert);
+    world.run_for(5);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_canary_that_never_becomes_ready_fails_at_the_deadline_without_traffic() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Broken));
+    world.run_for(55);
+    assert_eq!(world.phase(), Phase::Progressing);
+    world.run_for(15);
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.measures, 0);
+    assert!(world.has(Reason::RolledBack));
+}
+
+#[test]
+fn traffic_leaves_a_canary_without_endpoints_and_returns_to_the_same_step() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::LoseCanary);
+    world.run_for(1);
+    assert_eq!(world.weight(), 0);
+    assert_eq!(world.phase(), Phase::Progressing);
+    world.act(Act::Recover);
+    world.run_for(3);
+    assert_eq!(world.weight(), 25);
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn nothing_moves_while_neither_side_has_endpoints() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::LosePrimary);
+    world.act(Act::LoseCanary);
+    world.run_for(20);
+    assert_eq!(world.weight(), 25);
+    world.act(Act::Recover);
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_newer_revision_starts_over_at_weight_zero() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 50);
+    world.act(Act::Release(Nature::Good));
+    world.run_for(1);
+    assert_eq!(world.weight(), 0);
+    assert_eq!(world.phase(), Phase::Progressing);
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn a_revert_in_mid_run_ends_it() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 50);
+    world.act(Act::Revert);
+    world.run_for(10);
+    assert_eq!((world.weight(), world.canary_replicas()), (0, 0));
+    assert_eq!(world.phase(), Phase::Succeeded);
+    assert!(world.has(Reason::Reverted));
+}
+
+#[test]
+fn a_promotion_that_fails_leaves_traffic_on_the_ready_canary_and_a_fix_starts_a_run() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::BrokenAsPrimary));
+    world.run_until(240, |world| world.phase() == Phase::Failed);
+    world.run_for(10);
+    assert_eq!((world.weight(), world.canary_replicas()), (100, 2));
+    world.act(Act::Release(Nature::Good));
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+    assert_eq!(world.weight(), 0);
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn closed_gates_hold_without_spending_failures() {
+    let kinds = [
+        HookKind::ConfirmRollout,
+        HookKind::ConfirmTrafficIncrease,
+        HookKind::ConfirmPromotion,
+    ];
+    for kind in kinds {
+        let mut world = World::initialized(Strategy {
+            hooks: vec![hook(kind)],
+            ..weighted(25, 50)
+        });
+        world.answers.insert(kind, no());
+        world.act(Act::Release(Nature::Good));
+        world.run_for(200);
+        let run = world.state.run.clone().expect("a run");
+        assert_eq!(run.failed_checks, 0, "{kind}");
+        let (phase, weight) = match kind {
+            HookKind::ConfirmRollout => (Phase::Waiting, 0),
+            HookKind::ConfirmTrafficIncrease => (Phase::Progressing, 0),
+            _ => (Phase::WaitingPromotion, 50),
+        };
+        assert_eq!((world.phase(), world.weight()), (phase, weight), "{kind}");
+        world.answers.clear();
+        world.run_for(120);
+        assert_eq!(world.phase(), Phase::Succeeded, "{kind}");
+    }
+}
+
+#[test]
+fn people_are_told_once_that_a_gate_is_closed() {
+    let gate = hook(HookKind::ConfirmPromotion);
+    let mut world = World::initialized(Strategy {
+        hooks: vec![gate],
+        ..weighted(25, 50)
+    });
+    world.answers.insert(HookKind::ConfirmPromotion, no());
+    world.act(Act::Release(Nature::Good));
+    world.run_for(300);
+    let told = world
+        .events
+        .iter()
+        .filter(|event| event.reason == Reason::PromotionHeld)
+        .count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn failing_pre_rollout_hooks_roll_back_before_any_traffic() {
+    let strategy = Strategy {
+        hooks: vec![hook(HookKind::PreRollout)],
+        ..weighted(25, 50)
+    };
+    let mut world = World::initialized(strategy);
+    world.answers.insert(HookKind::PreRollout, no());
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.phase() == Phase::Failed);
+    assert_eq!(world.calls.len(), 2, "one for each failed check");
+    assert_eq!(world.measures, 0);
+}
+
+#[test]
+fn a_rollback_hook_that_approves_ends_the_run() {
+    let strategy = Strategy {
+        hooks: vec![hook(HookKind::Rollback)],
+        ..weighted(25, 50)
+    };
+    let mut world = World::initialized(strategy);
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.answers.insert(HookKind::Rollback, Verdict::Passed);
+    world.run_for(15);
+    assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
+}
+
+#[test]
+fn post_rollout_hooks_are_called_once_at_either_end() {
+    for (nature, phase) in [
+        (Nature::Good, Phase::Succeeded),
+        (Nature::Faulty, Phase::Failed),
+    ] {
+        let strategy = Strategy {
+            hooks: vec![hook(HookKind::PostRollout)],
+            ..weighted(25, 50)
+        };
+        let mut world = World::initialized(strategy);
+        world.answers.insert(HookKind::PostRollout, no());
+        world.act(Act::Release(nature));
+        world.run_for(200);
+        assert_eq!(world.phase(), phase);
+        assert_eq!(world.calls.len(), 1);
+        assert!(world.has(Reason::PostRolloutFailed));
+    }
+}
+
+#[test]
+fn matched_iterations_give_the_canary_all_matched_requests() {
+    let plan = Plan::Iterations {
+        count: 3,
+        matched: true,
+        mirror: false,
+    };
+    let mut world = World::initialized(Strategy {
+        plan,
+        ..weighted(1, 1)
+    });
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 100);
+    world.run_for(120);
+    assert_eq!(world.measures, 3);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn blue_green_moves_traffic_once_after_its_iterations() {
+    let plan = Plan::Iterations {
+        count: 2,
+        matched: false,
+        mirror: true,
+    };
+    let mut world = World::initialized(Strategy {
+        plan,
+        ..weighted(1, 1)
+    });
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.split.is_some_and(|split| split.mirrored));
+    assert_eq!(world.weight(), 0);
+    world.run_until(60, |world| world.weight() == 100);
+    assert!(!world.split.unwrap_or_default().mirrored);
+    world.run_for(120);
+    assert_eq!((world.phase(), world.weight()), (Phase::Succeeded, 0));
+}
+
+#[test]
+fn mirroring_precedes_the_first_weight() {
+    let ladder = Ladder::Linear {
+        step: Weight::clamped(50),
+        max: Weight::clamped(50),
+    };
+    let mut world = World::initialized(Strategy {
+        plan: Plan::Weighted {
+            ladder,
+            mirror: true,
+        },
+        ..weighted(1, 1)
+    });
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.split.is_some_and(|split| split.mirrored));
+    assert_eq!(world.weight(), 0);
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn skipped_analysis_waits_for_the_primary_and_sends_the_canary_nothing() {
+    let mut world = World::initialized(Strategy {
+        skip_analysis: true,
+        ..weighted(25, 50)
+    });
+    world.checker.analysis_is_skipped();
+    world.act(Act::Release(Nature::Good));
+    for _ in 0..60 {
+        world.run_for(1);
+        assert_eq!(world.weight(), 0);
+    }
+    assert_eq!((world.phase(), world.measures), (Phase::Succeeded, 0));
+}
+
+#[test]
+fn promotion_in_steps_returns_traffic_one_interval_at_a_time() {
+    let strategy = Strategy {
+        promotion_step: Some(Weight::clamped(20)),
+        ..weighted(50, 50)
+    };
+    let mut world = World::initialized(strategy);
+    world.act(Act::Release(Nature::Good));
+    let mut seen = Vec::new();
+    for _ in 0..150 {
+        world.run_for(1);
+        if seen.last() != Some(&world.weight()) {
+            seen.push(world.weight());
+        }
+    }
+    assert_eq!(seen, [0, 50, 30, 10, 0]);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn weights_changed_by_hand_are_put_back() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.run_for(3);
+    world.act(Act::Drift(90));
+    world.run_for(1);
+    assert_eq!(world.weight(), 25);
+    assert!(world.has(Reason::DriftCorrected));
+}
+
+#[test]
+fn weights_that_a_hand_lowered_rise_again_only_toward_enough_endpoints() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::LoseMostOfCanary);
+    world.act(Act::Drift(0));
+    world.run_for(5);
+    assert_eq!(world.weight(), 0);
+    world.act(Act::Recover);
+    world.run_for(5);
+    assert_eq!(world.weight(), 25);
+}
+
+#[test]
+fn editing_the_canary_does_not_reset_traffic() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::EditRoutes);
+    world.run_for(2);
+    assert_eq!(world.weight(), 25);
+}
+
+#[test]
+fn proxies_that_do_not_confirm_delay_a_step_but_do_not_stop_it() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Mute);
+    world.act(Act::Release(Nature::Good));
+    world.run_for(200);
+    assert_eq!(world.phase(), Phase::Succeeded);
+    assert!(world.has(Reason::WeightUnconfirmed));
+}
+
+#[test]
+fn a_suspended_canary_changes_nothing() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.strategy.suspended = true;
+    let writes = world.writes;
+    world.run_for(100);
+    assert_eq!((world.weight(), world.writes), (25, writes));
+    world.strategy.suspended = false;
+    world.run_for(100);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn deletion_in_mid_run_gives_back_to_a_target_that_serves() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.deleting = true;
+    world.run_for(20);
+    assert!(world.given_back);
+    assert_eq!((world.weight(), world.canary_replicas()), (0, 2));
+}
+
+#[test]
+fn deletion_does_not_wait_for_ever_for_a_target_that_is_broken() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Broken));
+    world.run_for(10);
+    world.deleting = true;
+    world.run_for(70);
+    assert!(world.given_back);
+}

@@ -1,0 +1,321 @@
+//! Servers of Gateway objects, read once with what is wrong with them.
+
+use std::collections::BTreeMap;
+
+use fairlead_crds::networking::{self as crd, ServerTlsMode};
+use fairlead_routing::StringMatch;
+use fairlead_xds::resource::TlsVersion;
+use jiff::Timestamp;
+
+use crate::diagnostic::{Diagnostic, Findings, Kind, Source};
+use crate::protocol::Protocol;
+use crate::registry::is_subset;
+use crate::rule::is_match;
+use crate::snapshot::{ObjectKey, Snapshot};
+use crate::virtual_service::GatewayRef;
+
+/// A port of a Gateway with the hosts that it serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) source: Source,
+    pub(crate) gateway: GatewayRef,
+    /// Path of the server's field.
+    pub(crate) field: String,
+    pub(crate) port: u16,
+    pub(crate) port_name: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) hosts: Vec<ServerHost>,
+    pub(crate) tls: Tls,
+    pub(crate) redirects_to_https: bool,
+}
+
+/// A host of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerHost {
+    /// Only for VirtualServices of this namespace.
+    namespace: Option<String>,
+    pub(crate) host: String,
+}
+
+/// What becomes of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// There is none.
+    None,
+    /// It is passed on, by its server name.
+    Passthrough,
+    /// It ends here.
+    Terminate(Termination),
+}
+
+/// How TLS ends at a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Termination {
+    pub(crate) certificate: Certificate,
+    pub(crate) client: ClientCertificate,
+    pub(crate) subject_alt_names: Vec<StringMatch>,
+    pub(crate) min_version: Option<TlsVersion>,
+    pub(crate) max_version: Option<TlsVersion>,
+}
+
+/// Where a gateway's certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    /// In a Secret of the gateway's namespace.
+    Secret(String),
+    /// It is the workload's own, of the mesh.
+    Mesh,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientCertificate {
+    NotAsked,
+    Optional,
+    Required,
+}
+
+impl Server {
+    /// The Secret that it needs, and whether clients' certificates are verified with it.
+    pub(crate) fn credential(&self) -> Option<(&str, bool)> {
+        match &self.tls {
+            Tls::Terminate(Termination {
+                certificate: Certificate::Secret(name),
+                client,
+                ..
+            }) => Some((name, *client != ClientCertificate::NotAsked)),
+            Tls::Terminate(_) | Tls::Passthrough | Tls::None => None,
+        }
+    }
+}
+
+impl ServerHost {
+    fn parse(text: &str, own: &str) -> Self {
+        let (namespace, host) = match text.split_once('/') {
+            None | Some(("*", _)) => (None, text.rsplit('/').next().unwrap_or(text)),
+            Some((".", host)) => (Some(own.to_owned()), host),
+            Some((namespace, host)) => (Some(namespace.to_owned()), host),
+        };
+        Self {
+            namespace,
+            host: host.to_ascii_lowercase(),
+        }
+    }
+
+    /// The part of a VirtualService's host that this server serves.
+    pub(crate) fn intersect(&self, namespace: &str, host: &str) -> Option<String> {
+        if self
+            .namespace
+            .as_deref()
+            .is_some_and(|own| own != namespace)
+        {
+            return None;
+        }
+        if self.host == "*" || self.host == host || is_match(&self.host, host) {
+            Some(host.to_owned())
+        } else if host == "*" || is_match(host, &self.host) {
+            Some(self.host.clone())
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    created: Timestamp,
+    selector: BTreeMap<String, String>,
+    servers: Vec<Server>,
+}
+
+/// All Gateways, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gateways {
+    all: Vec<Entry>,
+}
+
+impl Gateways {
+    pub(crate) fn new(snapshot: &Snapshot, diagnostics: &mut Vec<Diagnostic>) -> Self {
+        let mut all: Vec<_> = snapshot
+            .gateways
+            .iter()
+            .map(|(key, object)| {
+                let source = Source::of(Kind::Gateway, key, &object.metadata);
+                let mut findings = Findings::new(source.clone(), diagnostics);
+                let servers = object.spec.servers.iter().enumerate();
+                let servers = servers
+                    .filter_map(|(index, server)| {
+                        let field = format!("spec.servers[{index}]");
+                        read(key, &source, &field, server, &mut findings)
+                    })
+                    .collect();
+                Entry {
+                    created: object
+                        .metadata
+                        .creation_timestamp
+                        .as_ref()
+                        .map_or(Timestamp::MAX, |time| time.0),
+                    selector: object.spec.selector.clone(),
+                    servers,
+                }
+            })
+            .collect();
+        // The order of keys, which is the order so far, decides among those of one age.
+        all.sort_by_key(|entry| entry.created);
+        Self { all }
+    }
+
+    /// All servers with the selector of their Gateway.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&BTreeMap<String, String>, &Server)> {
+        self.all
+            .iter()
+            .flat_map(|entry| entry.servers.iter().map(|server| (&entry.selector, server)))
+    }
+
+    /// The servers of the Gateways that select a workload; an empty selector selects all.
+    pub(crate) fn selecting<'g>(
+        &'g self,
+        labels: &'g BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'g Server> {
+        self.all
+            .iter()
+            .filter(|entry| is_subset(&entry.selector, labels))
+            .flat_map(|entry| &entry.servers)
+    }
+}
+
+fn read(
+    key: &ObjectKey,
+    source: &Source,
+    field: &str,
+    server: &crd::Server,
+    findings: &mut Findings<'_>,
+) -> Option<Server> {
+    let Some(port) = u16::try_from(server.port.number)
+        .ok()
+        .filter(|port| *port > 0)
+    else {
+        findings.error(
+            format!("{field}.port.number"),
+            "is not a port; the server is left out",
+        );
+        return None;
+    };
+    let Some(protocol) = Protocol::parse(&server.port.protocol) else {
+        findings.error(
+            format!("{field}.port.protocol"),
+            format!(
+                "`{}` is not known; the server is left out",
+                server.port.protocol
+            ),
+        );
+        return None;
+    };
+    if server.bind.as_ref().is_some_and(|bind| !bind.is_empty()) {
+        findings.error(
+            format!("{field}.bind"),
+            "is not supported and has no effect",
+        );
+    }
+    let is_https = server.port.protocol.eq_ignore_ascii_case("https");
+    let tls = read_tls(field, server, protocol, findings)?;
+    Some(Server {
+        source: source.clone(),
+        gateway: GatewayRef::Named(key.clone()),
+        field: field.to_owned(),
+        port,
+        port_name: server.port.name.clone(),
+        // Behind the TLS that ends here is HTTP, or bytes.
+        protocol: match (&tls, is_https) {
+            (Tls::Terminate(_), true) => Protocol::Http,
+            (Tls::Terminate(_), false) if protocol == Protocol::Tls => Protocol::Tcp,
+            _ => protocol,
+        },
+        hosts: server
+            .hosts
+            .iter()
+            .map(|host| ServerHost::parse(host, &key.namespace))
+            .collect(),
+        tls,
+        redirects_to_https: server
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.https_redirect == Some(true)),
+    })
+}
+
+/// `None` if the server cannot be served.
+fn read_tls(
+    field: &str,
+    server: &crd::Server,
+    protocol: Protocol,
+    findings: &mut Findings<'_>,
+) -> Option<Tls> {
+    let field = format!("{field}.tls");
+    let is_encrypted = protocol == Protocol::Tls;
+    let Some(tls) = &server.tls else {
+        if is_encrypted {
+            findings.error(field, "is needed for this protocol; the server is left out");
+            return None;
+        }
+        return Some(Tls::None);
+    };
+    // Settings that only redirect come without a mode, on a port of plain HTTP.
+    if !is_encrypted && (tls.mode.is_none() || tls.https_redirect == Some(true)) {
+        return Some(Tls::None);
+    }
+    let client = match tls.mode.unwrap_or_default() {
+        ServerTlsMode::Passthrough => return Some(Tls::Passthrough),
+        ServerTlsMode::AutoPassthrough => {
+            findings.error(
+                format!("{field}.mode"),
+                "`AUTO_PASSTHROUGH` is not supported; the server is left out",
+            );
+            return None;
+        }
+        ServerTlsMode::Simple => ClientCertificate::NotAsked,
+        ServerTlsMode::OptionalMutual => ClientCertificate::Optional,
+        ServerTlsMode::Mutual | ServerTlsMode::IstioMutual => ClientCertificate::Required,
+    };
+    let credential = tls
+        .credential_name
+        .clone()
+        .or_else(|| tls.credential_names.first().cloned());
+    let certificate = match (tls.mode, credential) {
+        (Some(ServerTlsMode::IstioMutual), _) => Certificate::Mesh,
+        (_, Some(name)) if !name.is_empty() => Certificate::Secret(name),
+        _ => {
+            findings.error(
+                format!("{field}.credentialName"),
+                "is needed: certificates in files are not supported; the server is left out",
+            );
+            return None;
+        }
+    };
+    if tls.credential_names.len() > 1 {
+        findings.error(
+            format!("{field}.credentialNames"),
+            "only the first has an effect",
+        );
+    }
+    Some(Tls::Terminate(Termination {
+        certificate,
+        client,
+        subject_alt_names: tls
+            .subject_alt_names
+            .iter()
+            .map(StringMatch::exact)
+            .collect(),
+        min_version: version(tls.min_protocol_version),
+        max_version: version(tls.max_protocol_version),
+    }))
+}
+
+/// A bound that is older than TLS 1.2 allows all that we speak.
+fn version(version: Option<crd::TlsVersion>) -> Option<TlsVersion> {
+    match version? {
+        crd::TlsVersion::Auto | crd::TlsVersion::V1_0 | crd::TlsVersion::V1_1 => None,
+        crd::TlsVersion::V1_2 => Some(TlsVersion::V1_2),
+        crd::TlsVersion::V1_3 => Some(TlsVersion::V1_3),
+    }
+}

@@ -1,0 +1,135 @@
+//! What a release has to remember between two looks, beside what Flagger's status holds.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
+
+use super::Number;
+
+/// What a release has to remember; written before each change, so that a restart goes on from it.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The revision that the primary was last proven to run.
+    pub promoted_revision: Option<String>,
+    /// The revision that failed last; it is not tried again.
+    pub refused_revision: Option<String>,
+    /// The run in progress, or the last one.
+    pub run: Option<RunStatus>,
+    /// What the routes are meant to hold.
+    pub traffic: Option<TrafficStatus>,
+    /// Whether the canary keeps all traffic because a promotion failed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retained: bool,
+    /// Whether the end of the run still has webhooks to call.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub closing: bool,
+    /// Since when the workload that is waited for has not been ready.
+    pub unready_since: Option<MicroTime>,
+    /// What the last check found, one entry for each metric that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// One run: a revision on its way.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
+pub struct RunStatus {
+    /// Counts the runs of this Canary.
+    pub id: u64,
+    /// What is being released.
+    pub revision: String,
+    /// Counts the moves of this run.
+    #[serde(default)]
+    pub step: u32,
+    /// Percentage of traffic that this step gives to the canary.
+    #[serde(default)]
+    pub weight: u8,
+    /// Whether this step mirrors requests.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mirrored: bool,
+    /// Iterations begun.
+    #[serde(default)]
+    pub iterations: u32,
+    /// Failed checks so far.
+    #[serde(default)]
+    pub failed_checks: u32,
+    /// Whether the pre-rollout webhooks have passed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warmed: bool,
+    /// Whether traffic is away from the canary until it has ready endpoints again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withdrawn: bool,
+    /// Whether promotion has begun to hand traffic back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub returning: bool,
+    /// When the last check or gate ended.
+    pub checked_at: Option<MicroTime>,
+    /// Counts the attempts within this step.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Questions of this attempt with an answer that lets it go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<String>,
+    /// The question that was asked last and has no answer yet.
+    pub asked: Option<String>,
+    /// What holds the run, so that people are told once.
+    pub held_by: Option<String>,
+    /// Why the last check failed or the last gate refused.
+    pub objection: Option<String>,
+}
+
+/// A division of traffic, written down before the routes are changed.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficStatus {
+    /// The canary's percentage that the routes are to hold.
+    pub weight: u8,
+    /// Whether they are to mirror requests.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mirrored: bool,
+    /// The percentage that they held before.
+    pub weight_before: u8,
+    /// Whether they mirrored before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mirrored_before: bool,
+    /// When this was written.
+    pub since: MicroTime,
+    /// When the proxies had it.
+    pub in_effect: Option<MicroTime>,
+}
+
+/// What a check found for one metric.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// The metric's name.
+    pub metric: String,
+    /// The query as it was sent.
+    pub query: String,
+    /// What came back, one value for each series, as text since it may be no number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+    /// The least that passes.
+    pub min: Option<Number>,
+    /// The most that passes.
+    pub max: Option<Number>,
+    /// `Passed`, `Failed`, `Error` or `NoData`.
+    pub verdict: String,
+    /// Why it did not pass.
+    pub message: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}

@@ -1,0 +1,190 @@
+//! Canaries: observe, decide, store the intent, execute, until there is nothing left to do.
+//!
+//! Decisions are made by [`fairlead_rollout::step`] alone. Watches start a look; only the pace of
+//! checks comes from a timer. The order of a look is what makes a crash harmless: the state is
+//! stored, guarded by the version that the look began with, before anything follows from it.
+
+mod checks;
+mod cleanup;
+mod desk;
+mod events;
+mod execute;
+mod fights;
+mod look;
+mod measure;
+mod metrics;
+mod objects;
+mod observe;
+mod pods;
+mod refuse;
+mod revision;
+mod status;
+mod strategy;
+pub mod validate;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_controller::{ApiError, Class, Failure};
+use fairlead_crds::canary::Canary;
+use fairlead_runtime::{clock, report};
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
+
+pub use self::metrics::Metrics;
+pub use self::watch::spawn;
+
+use self::desk::Desk;
+use self::events::{Teller, Trouble};
+use self::fights::Fights;
+use self::look::Look;
+use self::validate::{Limits, validate};
+use crate::router::Router;
+use crate::workload::Workload;
+
+/// The field manager of everything that a Canary writes.
+pub const FIELD_MANAGER: &str = "fairlead-operator";
+/// When to look again at a rollout that something outside holds.
+const HELD_POLL: Duration = Duration::from_secs(30);
+
+type Guarded = DeserializeGuard<Canary>;
+type Reference = ObjectRef<Guarded>;
+
+/// What a look needs.
+struct Context {
+    client: Client,
+    store: Store<Guarded>,
+    settings: Settings,
+    desk: Desk,
+    fights: Fights,
+    teller: Teller,
+    metrics: Metrics,
+    workload: Box<dyn Workload>,
+    router: Box<dyn Router>,
+}
+
+/// What the command line says about Canaries.
+struct Settings {
+    limits: Limits,
+    metrics_server: String,
+}
+
+/// Why a look failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The Canary could not be read.
+    #[error("failed to read the Canary")]
+    Fetch(#[source] ApiError),
+    /// Its status could not be written.
+    #[error("failed to write the status of the Canary")]
+    StoreStatus(#[source] ApiError),
+    /// Its finalizer could not be written.
+    #[error("failed to write the finalizer of the Canary")]
+    Finalize(#[source] ApiError),
+    /// The cluster could not be looked at.
+    #[error("failed to observe the rollout")]
+    Observe(#[source] observe::Error),
+    /// An effect failed.
+    #[error("failed to carry out the rollout")]
+    Execute(#[source] execute::Error),
+}
+
+impl Failure for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Execute(execute::Error::Lost(_)) => Class::Waiting(HELD_POLL),
+            Self::Fetch(_)
+            | Self::StoreStatus(_)
+            | Self::Finalize(_)
+            | Self::Observe(_)
+            | Self::Execute(_) => Class::Transient,
+        }
+    }
+
+    fn category(&self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "fetch",
+            Self::StoreStatus(_) => "store-status",
+            Self::Finalize(_) => "finalize",
+            Self::Observe(_) => "observe",
+            Self::Execute(_) => "execute",
+        }
+    }
+}
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One look at a Canary.
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
+    let api = context.api(&object);
+    let canary = match &object.0 {
+        // client required: the cache may not hold our own last write yet.
+        Ok(_) => match api.get_opt(&object.name_any()).await {
+            Ok(Some(canary)) => canary,
+            Ok(None) => {
+                context.desk.clear(&object.uid().unwrap_or_default(), None);
+                return Ok(Action::await_change());
+            }
+            Err(source) => return Err(Error::Fetch(source.into())),
+        },
+        Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
+    };
+    // pure
+    let plan = match validate(&canary, context.settings.limits) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let note = error.to_string();
+            return Box::pin(context.refuse(&api, canary, Trouble::Invalid, note)).await;
+        }
+    };
+    if let Some(other) = context.rival(&canary) {
+        let note = format!("the target belongs to Canary `{other}`, which was there first");
+        return Box::pin(context.refuse(&api, canary, Trouble::TargetTaken, note)).await;
+    }
+    let begun = clock::instant();
+    let mut look = Look::new(&context, api, canary, plan);
+    let outcome = Box::pin(look.run()).await;
+    context
+        .metrics
+        .took(look.plan(), begun.elapsed().as_secs_f64());
+    if let Err(error) = &outcome {
+        let note = report(error).to_string();
+        look.stumble(&note).await;
+    }
+    outcome
+}
+
+impl Context {
+    fn api(&self, object: &Guarded) -> Api<Canary> {
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+
+    /// The older Canary with the same target, by name.
+    fn rival(&self, canary: &Canary) -> Option<String> {
+        let rank = |canary: &Canary| {
+            (
+                canary.creation_timestamp().map(|time| time.0),
+                canary.name_any(),
+            )
+        };
+        let mine = rank(canary);
+        self.store
+            .state()
+            .iter()
+            .filter_map(|other| other.0.as_ref().ok())
+            .filter(|other| {
+                other.namespace() == canary.namespace()
+                    && other.spec.target_ref == canary.spec.target_ref
+                    && other.name_any() != canary.name_any()
+                    && other.metadata.deletion_timestamp.is_none()
+            })
+            .map(rank)
+            .filter(|other| *other < mine)
+            .min()
+            .map(|(_, name)| name)
+    }
+}

@@ -1,0 +1,136 @@
+//! The metrics and webhooks of a Canary. Pure.
+
+use std::time::Duration;
+
+use fairlead_crds::canary::{CanaryAnalysis, CanaryMetric, CanaryWebhook, Number, WebhookType};
+use fairlead_rollout::HookKind;
+
+use super::strategy::{duration, whole};
+use super::validate::{Error, Metric, Source, Webhook};
+use crate::analysis::Range;
+use crate::analysis::webhook::Endpoint;
+
+/// The window of a metric that names none.
+const DEFAULT_WINDOW: &str = "1m";
+/// How long a webhook may take, unless the spec says otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The metrics of each check.
+pub(super) fn metrics(analysis: &CanaryAnalysis, namespace: &str) -> Result<Vec<Metric>, Error> {
+    let mut metrics = Vec::new();
+    for metric in &analysis.metrics {
+        let window = duration("spec.analysis.metrics.interval", metric.interval.as_deref())?
+            .and_then(|_valid| metric.interval.clone())
+            .unwrap_or_else(|| DEFAULT_WINDOW.to_owned());
+        let each = |source| Metric {
+            name: metric.name.clone(),
+            window: window.clone(),
+            range: range(metric),
+            source,
+            variables: metric.template_variables.clone(),
+        };
+        let is_builtin = matches!(
+            metric.name.as_str(),
+            crate::analysis::builtin::SUCCESS_RATE | crate::analysis::builtin::DURATION
+        );
+        if metric.template_ref.is_none() && metric.query.is_none() && !is_builtin {
+            return Err(Error::Field {
+                field: "spec.analysis.metrics",
+                fix: format!(
+                    "`{}` is not built in (request-success-rate and request-duration are); \
+                     give it a templateRef or a query",
+                    metric.name
+                ),
+            });
+        }
+        if let Some(template) = &metric.template_ref {
+            let namespace = template
+                .namespace
+                .clone()
+                .unwrap_or_else(|| namespace.to_owned());
+            metrics.push(each(Source::Template {
+                namespace,
+                name: template.name.clone(),
+            }));
+        }
+        // A metric may have both; then both are asked.
+        if let Some(query) = metric.query.clone().filter(|query| !query.is_empty()) {
+            metrics.push(each(Source::Inline(query)));
+        } else if metric.template_ref.is_none() {
+            metrics.push(each(Source::Builtin));
+        }
+    }
+    Ok(metrics)
+}
+
+/// The deprecated `threshold` is a minimum for the success rate and a maximum for all else.
+fn range(metric: &CanaryMetric) -> Range {
+    if let Some(range) = metric.threshold_range {
+        return Range {
+            min: range.min.map(Number::as_f64),
+            max: range.max.map(Number::as_f64),
+        };
+    }
+    let limit = metric.threshold.map(Number::as_f64);
+    if metric.name == crate::analysis::builtin::SUCCESS_RATE {
+        Range {
+            min: limit,
+            max: None,
+        }
+    } else {
+        Range {
+            min: None,
+            max: limit,
+        }
+    }
+}
+
+/// The hooks of the machine, and those of events.
+pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webhook>), Error> {
+    let mut hooks: Vec<Webhook> = Vec::new();
+    let mut events = Vec::new();
+    for webhook in all {
+        let kind = kind(webhook.r#type.unwrap_or_default());
+        let same = hooks
+            .iter()
+            .filter(|hook| hook.kind == kind && hook.name.split('#').next() == Some(&webhook.name))
+            .count();
+        let name = match same {
+            0 => webhook.name.clone(),
+            more => format!("{}#{}", webhook.name, more + 1),
+        };
+        let timeout = duration("spec.analysis.webhooks.timeout", webhook.timeout.as_deref())?;
+        let retries = whole("spec.analysis.webhooks.retries", webhook.retries)?.unwrap_or(0);
+        let hook = Webhook {
+            kind,
+            name,
+            endpoint: Endpoint {
+                url: webhook.url.clone(),
+                timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+                retries: u32::try_from(retries.max(0)).unwrap_or(u32::MAX),
+                insecure: webhook.disable_tls.unwrap_or(false),
+            },
+            metadata: webhook.metadata.clone(),
+            mute_alert: webhook.mute_alert.unwrap_or(false),
+        };
+        if kind.is_some() {
+            hooks.push(hook);
+        } else {
+            events.push(hook);
+        }
+    }
+    Ok((hooks, events))
+}
+
+const fn kind(kind: WebhookType) -> Option<HookKind> {
+    Some(match kind {
+        WebhookType::ConfirmRollout => HookKind::ConfirmRollout,
+        WebhookType::PreRollout => HookKind::PreRollout,
+        WebhookType::Rollout => HookKind::Rollout,
+        WebhookType::ConfirmTrafficIncrease => HookKind::ConfirmTrafficIncrease,
+        WebhookType::ConfirmPromotion => HookKind::ConfirmPromotion,
+        WebhookType::PostRollout => HookKind::PostRollout,
+        WebhookType::Rollback => HookKind::Rollback,
+        WebhookType::Event => return None,
+    })
+}

@@ -1,0 +1,277 @@
+//! Carries out effects. Decides nothing: each effect says what it leads to.
+
+use fairlead_controller::ApiError;
+use fairlead_rollout::{Effect, Revision, Split};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use super::FIELD_MANAGER;
+use super::objects::{self, Role};
+use super::observe::World;
+use super::revision::{compose, identity};
+use super::validate::Validated;
+use crate::router::{self, Router};
+use crate::workload::autoscaler;
+use crate::workload::configs::{Configs, rename};
+use crate::workload::{self, PrimaryPlan, Selector, Workload};
+
+/// The selector of someone else's Service as it was before we led it to the primary.
+const ORIGINAL_SELECTOR: &str = "fairlead.dev/original-selector";
+
+/// Why an effect failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The API server did not take an object.
+    #[error("failed to write {object}")]
+    Write {
+        /// What.
+        object: String,
+        /// Its answer.
+        #[source]
+        source: ApiError,
+    },
+    /// A workload.
+    #[error(transparent)]
+    Workload(#[from] workload::Error),
+    /// The routes.
+    #[error(transparent)]
+    Router(#[from] router::Error),
+    /// The world is another one than the decision was made in.
+    #[error("the target changed while revision {0} was being carried out")]
+    Moved(Revision),
+    /// The primary is gone and so is what it ran.
+    #[error(
+        "the primary is gone, and the cluster no longer keeps the template of revision {0}: \
+         release a new revision"
+    )]
+    Lost(Revision),
+}
+
+impl Error {
+    /// Whether looking again is all that is needed.
+    pub(super) fn is_stale(&self) -> bool {
+        let conflict = |error: Option<&ApiError>| error.is_some_and(ApiError::is_conflict);
+        match self {
+            Self::Moved(_) => true,
+            Self::Write { source, .. } => source.is_conflict(),
+            Self::Workload(error) => conflict(error.api()),
+            Self::Router(error) => conflict(error.api()),
+            Self::Lost(_) => false,
+        }
+    }
+}
+
+/// Carries out the effects of one decision on the world that it was made in.
+#[derive(Clone, Copy)]
+pub(super) struct Executor<'a> {
+    /// The cluster.
+    pub(super) client: &'a Client,
+    /// The kind of the workloads.
+    pub(super) workload: &'a dyn Workload,
+    /// The kind of the routes.
+    pub(super) router: &'a dyn Router,
+    /// The Canary.
+    pub(super) plan: &'a Validated,
+    /// What was seen.
+    pub(super) world: &'a World,
+}
+
+impl Executor<'_> {
+    /// Changes the cluster; questions are not asked here.
+    pub(super) async fn execute(&self, effect: &Effect) -> Result<(), Error> {
+        match effect {
+            Effect::Prepare => self.prepare().await,
+            Effect::CreatePrimary { revision } => self.create_primary(revision).await,
+            Effect::Route { split } => self.route(*split).await,
+            Effect::SetSplit { to, .. } => {
+                self.router
+                    .write(&self.plan.route, *to, &self.world.routes)
+                    .await?;
+                Ok(())
+            }
+            Effect::ScaleCanary { replicas } => self.scale(*replicas).await,
+            Effect::PromotePrimary { revision } => self.promote(revision).await,
+            Effect::GiveBack => self.give_back().await,
+            Effect::CallHook { .. } | Effect::Measure { .. } => Ok(()),
+        }
+    }
+
+    async fn prepare(&self) -> Result<(), Error> {
+        let Some(target) = &self.world.target else {
+            return Ok(());
+        };
+        for role in [Role::Primary, Role::Canary] {
+            self.apply(&self.service(role, &target.selector, true))
+                .await?;
+            self.apply(&objects::destination_rule(role, &self.plan.route))
+                .await?;
+        }
+        let scaler = self
+            .world
+            .autoscaler
+            .as_ref()
+            .zip(self.plan.autoscaler.as_ref());
+        if let Some((target, asked)) = scaler {
+            let (primary, owner) = (&self.plan.names.primary, &self.plan.route.owner);
+            self.apply(&autoscaler::primary(target, primary, asked.limits, owner))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn route(&self, split: Split) -> Result<(), Error> {
+        self.router
+            .write(&self.plan.route, split, &self.world.routes)
+            .await?;
+        let Some(target) = &self.world.target else {
+            return Ok(());
+        };
+        let live = self.world.apex.as_ref();
+        let is_ours = live.is_none_or(|live| objects::is_owned(live, &self.plan.route.owner));
+        let mut service = self.service(Role::Apex, &target.selector, is_ours);
+        if let Some(live) = live.filter(|_| !is_ours) {
+            let kept = live["metadata"]["annotations"][ORIGINAL_SELECTOR].as_str();
+            let original =
+                kept.map_or_else(|| live["spec"]["selector"].to_string(), ToOwned::to_owned);
+            service["metadata"]["annotations"][ORIGINAL_SELECTOR] = json!(original);
+        }
+        self.apply(&service).await
+    }
+
+    fn service(&self, role: Role, selector: &Selector, is_ours: bool) -> Value {
+        let target = self.world.target.as_ref();
+        let pod = target.and_then(|target| target.template.as_ref().ok()?.spec.spec.as_ref());
+        objects::service(role, &self.plan.route, selector, pod, is_ours)
+    }
+
+    async fn scale(&self, replicas: u32) -> Result<(), Error> {
+        let Some(target) = &self.world.target else {
+            return Ok(());
+        };
+        let guard = &target.resource_version;
+        self.workload
+            .scale(&self.plan.names, replicas, guard)
+            .await?;
+        Ok(())
+    }
+
+    async fn create_primary(&self, revision: &Revision) -> Result<(), Error> {
+        let Some(target) = &self.world.target else {
+            return Err(Error::Moved(revision.clone()));
+        };
+        let current = target.template.as_ref().ok();
+        let template = if let Some(current) =
+            current.filter(|current| current.identity == identity(revision))
+        {
+            current.spec.clone()
+        } else {
+            let kept = self
+                .workload
+                .template(&self.plan.names, identity(revision))
+                .await?;
+            kept.ok_or_else(|| Error::Lost(revision.clone()))?
+        };
+        self.apply_primary(revision, template).await
+    }
+
+    async fn promote(&self, revision: &Revision) -> Result<(), Error> {
+        let moved = || Error::Moved(revision.clone());
+        let target = self.world.target.as_ref().ok_or_else(moved)?;
+        let current = target.template.as_ref().map_err(|_unknown| moved())?;
+        // What was analysed, and nothing that came in the meantime.
+        let pod = current.spec.spec.clone().unwrap_or_default();
+        let configs = Configs::read(self.client, &self.plan.names.namespace, &pod)
+            .await
+            .map_err(workload::Error::from)?;
+        if compose(&current.identity, &configs.hashes()) != *revision {
+            return Err(moved());
+        }
+        self.apply_primary(revision, current.spec.clone()).await
+    }
+
+    async fn apply_primary(
+        &self,
+        revision: &Revision,
+        mut template: PodTemplateSpec,
+    ) -> Result<(), Error> {
+        let Some(target) = &self.world.target else {
+            return Err(Error::Moved(revision.clone()));
+        };
+        let owner = &self.plan.route.owner;
+        let namespace = &self.plan.names.namespace;
+        let pod = template.spec.get_or_insert_default();
+        let configs = Configs::read(self.client, namespace, pod).await;
+        let configs = configs.map_err(workload::Error::from)?;
+        configs
+            .copy(self.client, namespace, owner)
+            .await
+            .map_err(workload::Error::from)?;
+        rename(pod, &configs.renamed());
+        let existing = self.world.primary.as_ref();
+        let scaled_by_others = self.plan.autoscaler.is_some();
+        let replicas = match existing {
+            Some(primary) if scaled_by_others || target.desired == 0 => primary.desired,
+            Some(_) | None => target.desired,
+        };
+        let primary = PrimaryPlan {
+            target,
+            template,
+            revision,
+            replicas: replicas.max(1),
+            owner: owner.clone(),
+            guard: existing.map(|primary| primary.resource_version.clone()),
+        };
+        self.workload
+            .apply_primary(&self.plan.names, primary)
+            .await?;
+        Ok(())
+    }
+
+    /// Leads a Service that is not ours to the target again, and takes the routes back.
+    async fn give_back(&self) -> Result<(), Error> {
+        let live = self.world.apex.as_ref();
+        let foreign = live.filter(|live| !objects::is_owned(live, &self.plan.route.owner));
+        if let (Some(live), Some(target)) = (foreign, &self.world.target) {
+            let kept = live["metadata"]["annotations"][ORIGINAL_SELECTOR].as_str();
+            let selector = kept
+                .and_then(|text| serde_json::from_str::<Value>(text).ok())
+                .unwrap_or_else(|| json!({ &target.selector.key: target.selector.value }));
+            // Applying nothing else gives up all other fields that we hold.
+            self.apply(&json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": { "name": self.plan.route.apex, "namespace": self.plan.route.namespace },
+                "spec": { "selector": selector, "ports": live["spec"]["ports"] },
+            }))
+            .await?;
+        }
+        self.router.give_back(&self.plan.route).await?;
+        Ok(())
+    }
+
+    async fn apply(&self, object: &Value) -> Result<(), Error> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
+        let resource = match kind.as_str() {
+            "Service" => ApiResource::erase::<Service>(&()),
+            "HorizontalPodAutoscaler" => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            rule => {
+                let kind = GroupVersionKind::gvk("networking.istio.io", "v1", rule);
+                ApiResource::from_gvk(&kind)
+            }
+        };
+        let namespace = &self.plan.route.namespace;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let applied = api.patch(&name, &params, &Patch::Apply(object)).await;
+        applied.map(drop).map_err(|source| Error::Write {
+            object: format!("{kind} `{namespace}/{name}`"),
+            source: source.into(),
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Tells a correction from a fight: a field that someone else rewrites again and again.
+//!
+//! Kept in memory: a restart begins to count anew, which costs at most a few corrections more.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+
+/// So many corrections ...
+const MOST: usize = 3;
+/// ... within this time are a fight.
+const WITHIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is corrected, and for which run: each run may set a field once without any fight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Field {
+    /// The Canary.
+    pub(super) uid: String,
+    /// The run.
+    pub(super) run: u64,
+    /// The step of the run.
+    pub(super) step: u32,
+    /// Which field, and the value that it is set to.
+    pub(super) setting: String,
+}
+
+/// When fields were set.
+#[derive(Debug, Default)]
+pub(super) struct Fights {
+    set: Mutex<HashMap<Field, Vec<Timestamp>>>,
+}
+
+impl Fights {
+    /// Notes that a field is to be set, and says whether that would be a fight.
+    pub(super) fn is_fight(&self, field: Field, now: Timestamp) -> bool {
+        let mut set = self.set.lock();
+        set.retain(|_, times| {
+            times.retain(|time| now.duration_since(*time) < WITHIN);
+            !times.is_empty()
+        });
+        let times = set.entry(field).or_default();
+        // The first one was no correction.
+        if times.len() > MOST {
+            return true;
+        }
+        times.push(now);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(run: u64) -> Field {
+        Field {
+            uid: "a".to_owned(),
+            run,
+            step: 1,
+            setting: "spec.replicas=0".to_owned(),
+        }
+    }
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
+    }
+
+    #[test]
+    fn the_fourth_correction_in_ten_minutes_is_a_fight() {
+        let fights = Fights::default();
+        for minute in 0..4 {
+            assert!(!fights.is_fight(field(1), at(minute)));
+        }
+        assert!(fights.is_fight(field(1), at(5)));
+        assert!(
+            !fights.is_fight(field(1), at(11)),
+            "the first ones are long ago"
+        );
+    }
+
+    #[test]
+    fn runs_do_not_add_up() {
+        let fights = Fights::default();
+        assert!((0..20).all(|run| !fights.is_fight(field(run), at(0))));
+    }
+}

@@ -1,0 +1,422 @@
+//! One look at a Canary: observe, decide, store, execute, and round again.
+//!
+//! This file knows the order of things; what each of them is stands in the file of its name.
+
+use std::time::Duration;
+
+use fairlead_crds::canary::{Canary, CanaryStatus};
+use fairlead_rollout::{Answer, Decision, Effect, Phase, ProbeKey, Requeue, State, step};
+use fairlead_runtime::{clock, report};
+use jiff::{Timestamp, Unit};
+use kube::ResourceExt;
+use kube::api::{Api, PostParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+
+use super::desk::Reply;
+use super::execute::Executor;
+use super::fights::Field;
+use super::measure::Check;
+use super::observe::{Observer, World};
+use super::validate::Validated;
+use super::{Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, status};
+
+/// More rounds than this in one look mean that something undoes what is done.
+const MOST_ROUNDS: usize = 32;
+/// How often pods are looked at while a canary that is waited for is not ready: no watch tells of
+/// a crash loop.
+const CRASH_POLL: Duration = Duration::from_secs(2);
+
+/// A look in progress.
+pub(super) struct Look<'a> {
+    pub(super) context: &'a Context,
+    pub(super) api: Api<Canary>,
+    pub(super) canary: Canary,
+    plan: Validated,
+}
+
+impl<'a> Look<'a> {
+    /// A look at `canary` as the API server holds it now.
+    pub(super) const fn new(
+        context: &'a Context,
+        api: Api<Canary>,
+        canary: Canary,
+        plan: Validated,
+    ) -> Self {
+        Self {
+            context,
+            api,
+            canary,
+            plan,
+        }
+    }
+
+    /// The Canary, validated.
+    pub(super) const fn plan(&self) -> &Validated {
+        &self.plan
+    }
+
+    /// Goes round until there is nothing to do but wait.
+    pub(super) async fn run(&mut self) -> Result<Action> {
+        self.keep_finalizer().await?;
+        let deleting = self.canary.metadata.deletion_timestamp.is_some();
+        if deleting && !cleanup::is_kept(&self.canary) {
+            return Ok(Action::await_change());
+        }
+        for _ in 0..MOST_ROUNDS {
+            let before = status::load(&self.canary.status.clone().unwrap_or_default());
+            let uid = self.canary.uid().unwrap_or_default();
+            let replies = self.context.desk.answers(&uid);
+            let answers = replies
+                .iter()
+                .map(|(key, reply)| Answer {
+                    key: key.clone(),
+                    verdict: reply.verdict.clone(),
+                })
+                .collect();
+            // client required
+            let world = Box::pin(self.observe(answers, deleting, &before)).await?;
+            // pure
+            let now = micros(clock::now());
+            let decision = step(&self.plan.strategy, &before, &world.observation, now);
+            // client required
+            if !self.store(&decision, &world, &replies, now).await? {
+                continue;
+            }
+            self.context
+                .desk
+                .clear(&uid, open_question(&decision).as_ref());
+            self.context
+                .metrics
+                .note(&self.plan, &before, &decision.state);
+            let teller = &self.context.teller;
+            teller
+                .tell(&self.canary, &self.plan, &decision.state, &decision.events)
+                .await;
+            // client required
+            match self.execute(&decision, &world, now).await? {
+                Progress::Made => {}
+                Progress::Stale => self.refresh().await?,
+                Progress::Fought(note) => return self.give_way(&note).await,
+                Progress::Waiting => return Ok(pace(&decision, &world, now)),
+                Progress::Gone => return Ok(Action::await_change()),
+            }
+        }
+        tracing::warn!(
+            object.name = self.canary.name_any(),
+            object.namespace = self.canary.namespace(),
+            "something undoes what this Canary does"
+        );
+        Ok(Action::requeue(HELD_POLL))
+    }
+
+    async fn observe(&self, answers: Vec<Answer>, deleting: bool, state: &State) -> Result<World> {
+        let observer = Observer {
+            client: &self.context.client,
+            workload: &*self.context.workload,
+            router: &*self.context.router,
+            plan: &self.plan,
+        };
+        let in_flight = matches!(
+            state.phase,
+            Some(Phase::Progressing | Phase::WaitingPromotion)
+        );
+        Box::pin(observer.observe(answers, deleting, in_flight))
+            .await
+            .map_err(Error::Observe)
+    }
+
+    /// Stores what was decided; `false` when someone else wrote first and all is to be seen anew.
+    async fn store(
+        &mut self,
+        decision: &Decision,
+        world: &World,
+        replies: &[(ProbeKey, Reply)],
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut status = self.canary.status.clone().unwrap_or_default();
+        for (_, reply) in replies
+            .iter()
+            .filter(|(_, reply)| !reply.findings.is_empty())
+        {
+            status::explain(&mut status, &reply.findings);
+            self.context.metrics.measured(&self.plan, &reply.findings);
+        }
+        if world.configs.is_some() {
+            status.tracked_configs = world.hashes();
+        }
+        status::store(&mut status, &decision.state, now);
+        // The machine speaks of the target; people know it by its kind and name.
+        let target = &self.canary.spec.target_ref;
+        let target = format!("{} `{}`", target.kind, target.name);
+        let message = decision.message.replace("the target", &target);
+        let report = status::Report {
+            message: &message,
+            trouble: None,
+            inert: &self.plan.inert,
+            generation: self.canary.metadata.generation,
+            now,
+        };
+        status::conclude(&mut status, &report);
+        self.write_status(status).await
+    }
+
+    /// Replaces the status, guarded by the version that this look began with.
+    async fn write_status(&mut self, status: CanaryStatus) -> Result<bool> {
+        if self.canary.status.as_ref() == Some(&status) {
+            return Ok(true);
+        }
+        let mut canary = self.canary.clone();
+        canary.status = Some(status);
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match self
+            .api
+            .replace_status(&canary.name_any(), &params, &canary)
+            .await
+        {
+            Ok(stored) => {
+                self.canary = stored;
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                self.refresh().await?;
+                Ok(false)
+            }
+            Err(source) => Err(Error::StoreStatus(source.into())),
+        }
+    }
+
+    async fn refresh(&mut self) -> Result<()> {
+        let name = self.canary.name_any();
+        self.canary = self
+            .api
+            .get(&name)
+            .await
+            .map_err(|source| Error::Fetch(source.into()))?;
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        decision: &Decision,
+        world: &World,
+        now: Timestamp,
+    ) -> Result<Progress> {
+        let executor = Executor {
+            client: &self.context.client,
+            workload: &*self.context.workload,
+            router: &*self.context.router,
+            plan: &self.plan,
+            world,
+        };
+        let mut progress = Progress::Waiting;
+        for effect in &decision.effects {
+            if let Effect::CallHook { .. } | Effect::Measure { .. } = effect {
+                self.ask(effect, &decision.state);
+                continue;
+            }
+            if let Some((field, note)) = self.contested(effect, &decision.state, world)
+                && self.context.fights.is_fight(field, now)
+            {
+                return Ok(Progress::Fought(note));
+            }
+            match executor.execute(effect).await {
+                Ok(()) => progress = Progress::Made,
+                Err(error) if error.is_stale() => return Ok(Progress::Stale),
+                Err(error) => return Err(Error::Execute(error)),
+            }
+            if matches!(effect, Effect::GiveBack) {
+                cleanup::let_go(&self.api, &self.canary).await?;
+                return Ok(Progress::Gone);
+            }
+        }
+        Ok(progress)
+    }
+
+    /// The field that an effect sets and others may set too, and what to tell people then.
+    fn contested(&self, effect: &Effect, state: &State, world: &World) -> Option<(Field, String)> {
+        let (field, note) = match effect {
+            Effect::ScaleCanary { replicas } => {
+                let managers = world
+                    .target
+                    .as_ref()
+                    .map(|target| target.replica_managers.join(", "));
+                let field = format!("spec.replicas={replicas}");
+                let note = format!(
+                    "`spec.replicas` of Deployment `{}` is set again and again by {}; leave it out \
+                     there: this Canary owns it",
+                    self.plan.names.target,
+                    managers
+                        .filter(|names| !names.is_empty())
+                        .as_deref()
+                        .unwrap_or("someone else")
+                );
+                (field, note)
+            }
+            Effect::SetSplit { to, .. } => {
+                let note = format!(
+                    "the weights of VirtualService `{}` are changed again and again by someone \
+                     else; leave them out there: this Canary owns them",
+                    self.plan.route.apex
+                );
+                (format!("weights={to}"), note)
+            }
+            Effect::Prepare
+            | Effect::CreatePrimary { .. }
+            | Effect::Route { .. }
+            | Effect::PromotePrimary { .. }
+            | Effect::CallHook { .. }
+            | Effect::Measure { .. }
+            | Effect::GiveBack => return None,
+        };
+        let (run, step) = state.run.as_ref().map_or((0, 0), |run| (run.id, run.step));
+        let uid = self.canary.uid().unwrap_or_default();
+        Some((
+            Field {
+                uid,
+                run,
+                step,
+                setting: field,
+            },
+            note,
+        ))
+    }
+
+    /// Stops correcting what someone else insists on, and says so.
+    async fn give_way(&mut self, note: &str) -> Result<Action> {
+        self.conclude(Some(status::Trouble::Stalled("FieldFought")), note)
+            .await?;
+        let teller = &self.context.teller;
+        teller
+            .warn(&self.canary, events::Trouble::FieldFought, note.to_owned())
+            .await;
+        Ok(Action::requeue(HELD_POLL))
+    }
+
+    /// Says on the object why a look failed; it is tried again.
+    pub(super) async fn stumble(&mut self, note: &str) {
+        let teller = &self.context.teller;
+        teller
+            .warn(&self.canary, events::Trouble::Failed, note.to_owned())
+            .await;
+        let told = self.conclude(Some(status::Trouble::Retrying), note).await;
+        if let Err(error) = told {
+            tracing::debug!(error = %report(&error), "the status could not be written either");
+        }
+    }
+
+    async fn conclude(&mut self, trouble: Option<status::Trouble>, message: &str) -> Result<bool> {
+        let mut status = self.canary.status.clone().unwrap_or_default();
+        let report = status::Report {
+            message,
+            trouble,
+            inert: &self.plan.inert,
+            generation: self.canary.metadata.generation,
+            now: micros(clock::now()),
+        };
+        status::conclude(&mut status, &report);
+        self.write_status(status).await
+    }
+
+    /// Leaves a question at the desk.
+    fn ask(&self, effect: &Effect, state: &State) {
+        let Context { desk, teller, .. } = self.context;
+        let uid = self.canary.uid().unwrap_or_default();
+        let canary = ObjectRef::new(&self.canary.name_any())
+            .within(&self.canary.namespace().unwrap_or_default());
+        match effect {
+            Effect::Measure { key } => {
+                let check = Check {
+                    client: self.context.client.clone(),
+                    plan: self.plan.clone(),
+                    metrics_server: self.context.settings.metrics_server.clone(),
+                };
+                desk.ask(&uid, canary, key.clone(), check.run());
+            }
+            Effect::CallHook { key, kind, name } => {
+                let hook = self
+                    .plan
+                    .hooks
+                    .iter()
+                    .find(|hook| hook.kind == Some(*kind) && hook.name == *name);
+                let Some(hook) = hook.cloned() else { return };
+                let phase = state.phase.map_or("", Phase::as_str);
+                let mut payload = events::payload(&self.plan, state, phase);
+                payload.metadata = hook.metadata;
+                let idempotency = format!("{uid}/{key}");
+                let webhooks = teller.webhooks.clone();
+                desk.ask(&uid, canary, key.clone(), async move {
+                    let verdict = webhooks.call(&hook.endpoint, &payload, &idempotency).await;
+                    Reply {
+                        verdict,
+                        findings: Vec::new(),
+                    }
+                });
+            }
+            Effect::Prepare
+            | Effect::CreatePrimary { .. }
+            | Effect::Route { .. }
+            | Effect::SetSplit { .. }
+            | Effect::ScaleCanary { .. }
+            | Effect::PromotePrimary { .. }
+            | Effect::GiveBack => {}
+        }
+    }
+}
+
+/// What became of the effects of a decision.
+enum Progress {
+    /// The world is another one: look again.
+    Made,
+    /// The world was another one already: look again.
+    Stale,
+    /// Someone else insists on another value.
+    Fought(String),
+    /// Nothing to do but wait.
+    Waiting,
+    /// The Canary is let go.
+    Gone,
+}
+
+/// The question that a decision asks.
+fn open_question(decision: &Decision) -> Option<ProbeKey> {
+    decision.effects.iter().find_map(|effect| match effect {
+        Effect::CallHook { key, .. } | Effect::Measure { key } => Some(key.clone()),
+        Effect::Prepare
+        | Effect::CreatePrimary { .. }
+        | Effect::Route { .. }
+        | Effect::SetSplit { .. }
+        | Effect::ScaleCanary { .. }
+        | Effect::PromotePrimary { .. }
+        | Effect::GiveBack => None,
+    })
+}
+
+/// When to look again.
+fn pace(decision: &Decision, world: &World, now: Timestamp) -> Action {
+    let mut after = match decision.requeue {
+        Requeue::At(time) => Some(Duration::try_from(time.duration_since(now)).unwrap_or_default()),
+        Requeue::OnChange => None,
+    };
+    let progressing = decision.state.phase == Some(Phase::Progressing);
+    let unready = world
+        .observation
+        .canary
+        .as_ref()
+        .is_some_and(|canary| !canary.is_ready());
+    if progressing && unready {
+        after = Some(after.unwrap_or(CRASH_POLL).min(CRASH_POLL));
+    }
+    if decision.held {
+        after = Some(after.unwrap_or(HELD_POLL).min(HELD_POLL));
+    }
+    after.map_or_else(Action::await_change, Action::requeue)
+}
+
+/// What the status can hold: it must read back as it was written.
+pub(super) fn micros(time: Timestamp) -> Timestamp {
+    time.round(Unit::Microsecond).unwrap_or(time)
+}

@@ -1,0 +1,182 @@
+//! The Services and DestinationRules of a Canary. Pure.
+
+use std::collections::BTreeMap;
+
+use fairlead_crds::annotation;
+use fairlead_crds::canary::CanaryMetadata;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::{Value, json};
+
+use crate::router::RoutePlan;
+use crate::workload::Selector;
+
+/// Containers whose ports are the mesh's.
+const SIDECARS: [&str; 2] = ["istio-proxy", "envoy"];
+
+/// One of the three Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The one that clients call.
+    Apex,
+    /// The one of the promoted version.
+    Primary,
+    /// The one of the new version.
+    Canary,
+}
+
+impl Role {
+    /// The Service's name.
+    pub(super) fn name(self, plan: &RoutePlan) -> &str {
+        match self {
+            Self::Apex => &plan.apex,
+            Self::Primary => &plan.primary,
+            Self::Canary => &plan.canary,
+        }
+    }
+}
+
+/// Builds a Service; one that is someone else's gets its selector and port, and no owner.
+pub(super) fn service(
+    role: Role,
+    plan: &RoutePlan,
+    selector: &Selector,
+    pod: Option<&PodSpec>,
+    is_ours: bool,
+) -> Value {
+    let value = match role {
+        Role::Apex | Role::Primary => selector.primary_value(),
+        Role::Canary => selector.value.clone(),
+    };
+    let name = role.name(plan);
+    let mut spec = json!({
+        "selector": { &selector.key: value },
+        "ports": ports(plan, pod),
+    });
+    if is_ours {
+        spec["type"] = json!("ClusterIP");
+        if plan.service.headless == Some(true) {
+            spec["clusterIP"] = json!("None");
+        }
+        if let Some(preference) = &plan.service.traffic_distribution {
+            spec["trafficDistribution"] = json!(preference);
+        }
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(role, plan, selector, is_ours, name),
+        "spec": spec,
+    })
+}
+
+fn metadata(role: Role, plan: &RoutePlan, selector: &Selector, is_ours: bool, name: &str) -> Value {
+    let mut annotations = held();
+    let mut metadata = json!({ "name": name, "namespace": plan.namespace });
+    if is_ours {
+        let asked = match role {
+            Role::Apex => &plan.service.apex,
+            Role::Primary => &plan.service.primary,
+            Role::Canary => &plan.service.canary,
+        };
+        let CanaryMetadata {
+            mut labels,
+            annotations: more,
+        } = asked.clone().unwrap_or_default();
+        labels.insert(selector.key.clone(), name.to_owned());
+        annotations.extend(more);
+        metadata["labels"] = json!(labels);
+        metadata["ownerReferences"] = json!([plan.owner]);
+    }
+    metadata["annotations"] = json!(annotations);
+    metadata
+}
+
+/// Annotations that keep other controllers off what a Canary holds.
+fn held() -> BTreeMap<String, String> {
+    [
+        annotation::KUSTOMIZE_RECONCILE,
+        annotation::HELM_DRIFT_DETECTION,
+    ]
+    .map(|key| (key.to_owned(), annotation::DISABLED.to_owned()))
+    .into()
+}
+
+fn ports(plan: &RoutePlan, pod: Option<&PodSpec>) -> Value {
+    let service = &plan.service;
+    let name = service.port_name.clone().filter(|name| !name.is_empty());
+    let mut main = json!({
+        "name": name.unwrap_or_else(|| "http".to_owned()),
+        "port": plan.port,
+        "protocol": "TCP",
+        "targetPort": service.target_port.as_ref().map_or_else(|| json!(plan.port), |port| json!(port)),
+    });
+    if let Some(protocol) = &service.app_protocol {
+        main["appProtocol"] = json!(protocol);
+    }
+    let mut all = vec![main];
+    if service.port_discovery == Some(true) {
+        all.extend(pod.into_iter().flat_map(|pod| discovered(plan, pod)));
+    }
+    json!(all)
+}
+
+/// The other ports of the pod's own containers.
+fn discovered(plan: &RoutePlan, pod: &PodSpec) -> Vec<Value> {
+    let mut found = Vec::new();
+    let own = |container: &&Container| !SIDECARS.contains(&container.name.as_str());
+    for container in pod.containers.iter().filter(own) {
+        for (index, port) in container.ports.iter().flatten().enumerate() {
+            let number = port.container_port;
+            if number == i32::from(plan.port) || is_target(plan, number, port.name.as_deref()) {
+                continue;
+            }
+            let name = port.name.clone();
+            found.push(json!({
+                "name": name.unwrap_or_else(|| format!("tcp-{}-{index}", container.name)),
+                "port": number,
+                "protocol": port.protocol.as_deref().unwrap_or("TCP"),
+                "targetPort": number,
+            }));
+        }
+    }
+    found
+}
+
+fn is_target(plan: &RoutePlan, number: i32, name: Option<&str>) -> bool {
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+    match &plan.service.target_port {
+        Some(IntOrString::Int(port)) => *port == number,
+        Some(IntOrString::String(port)) => Some(port.as_str()) == name,
+        None => false,
+    }
+}
+
+/// Builds the DestinationRule of one of the two roles.
+pub(super) fn destination_rule(role: Role, plan: &RoutePlan) -> Value {
+    let name = role.name(plan);
+    let mut spec = json!({ "host": name });
+    if let Some(policy) = &plan.service.traffic_policy {
+        spec["trafficPolicy"] = json!(policy);
+    }
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {
+            "name": name,
+            "namespace": plan.namespace,
+            "annotations": held(),
+            "ownerReferences": [plan.owner],
+        },
+        "spec": spec,
+    })
+}
+
+/// Whether an object was made by this Canary.
+pub(super) fn is_owned(live: &Value, owner: &OwnerReference) -> bool {
+    live["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|reference| reference["uid"] == owner.uid.as_str())
+}

@@ -1,0 +1,358 @@
+//! Looks at the cluster and says what the machine must know. Reads only.
+//!
+//! Everything is read from the API server and not from caches: a weight may only rise on what was
+//! true after the last change.
+
+use std::collections::BTreeMap;
+
+use fairlead_controller::ApiError;
+use fairlead_rollout::{Answer, Observation, Revision, Role as Side};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::PodSpec;
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+use super::objects::{self, Role};
+use super::revision::compose;
+use super::validate::Validated;
+use crate::router::{self, Router, Routes, includes};
+use crate::workload::autoscaler;
+use crate::workload::configs::{self, Configs};
+use crate::workload::{self, Snapshot, Workload};
+
+/// Why the cluster could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The API server did not give something.
+    #[error("failed to read {object}")]
+    Read {
+        /// What.
+        object: String,
+        /// Its answer.
+        #[source]
+        source: ApiError,
+    },
+    /// A workload.
+    #[error(transparent)]
+    Workload(#[from] workload::Error),
+    /// The routes.
+    #[error(transparent)]
+    Router(#[from] router::Error),
+}
+
+/// What was seen, with what is needed to act on it.
+pub(super) struct World {
+    /// For the machine.
+    pub(super) observation: Observation,
+    /// The target.
+    pub(super) target: Option<Snapshot>,
+    /// The primary.
+    pub(super) primary: Option<Snapshot>,
+    /// The routes.
+    pub(super) routes: Routes,
+    /// The configs of the target's template.
+    pub(super) configs: Option<Configs>,
+    /// The apex Service as it is.
+    pub(super) apex: Option<Value>,
+    /// The target's autoscaler.
+    pub(super) autoscaler: Option<Value>,
+}
+
+impl World {
+    /// The hashes of the tracked configs.
+    pub(super) fn hashes(&self) -> BTreeMap<String, String> {
+        self.configs
+            .as_ref()
+            .map(Configs::hashes)
+            .unwrap_or_default()
+    }
+}
+
+/// Reads what concerns one Canary.
+#[derive(Clone, Copy)]
+pub(super) struct Observer<'a> {
+    /// The cluster.
+    pub(super) client: &'a Client,
+    /// The kind of its workloads.
+    pub(super) workload: &'a dyn Workload,
+    /// The kind of its routes.
+    pub(super) router: &'a dyn Router,
+    /// The Canary.
+    pub(super) plan: &'a Validated,
+}
+
+impl Observer<'_> {
+    /// Looks once.
+    pub(super) async fn observe(
+        &self,
+        answers: Vec<Answer>,
+        deleting: bool,
+        in_flight: bool,
+    ) -> Result<World, Error> {
+        let plan = self.plan;
+        let (target, primary, routes, endpoints, objects, scalers) = tokio::try_join!(
+            async { self.workload.target(&plan.names).await.map_err(Error::from) },
+            async {
+                self.workload
+                    .primary(&plan.names)
+                    .await
+                    .map_err(Error::from)
+            },
+            async { self.router.read(&plan.route).await.map_err(Error::from) },
+            self.endpoints(),
+            self.objects(),
+            self.scalers(),
+        )?;
+        let (configs, mut revision) = self.revision(target.as_ref()).await?;
+        if let (Some(Scalers { target: None, .. }), Some(autoscaler)) = (&scalers, &plan.autoscaler)
+        {
+            revision = Err(format!(
+                "the autoscaler `{}` does not exist",
+                autoscaler.name
+            ));
+        }
+        let [apex, ..] = &objects.services;
+        let pod = template_pod(target.as_ref());
+        let in_place = |role: Role| self.is_in_place(role, &objects, target.as_ref(), pod);
+        let apex_in_place = in_place(Role::Apex);
+        let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
+        let mut canary = target.as_ref().map(|target| {
+            side(
+                target,
+                endpoints.canary,
+                plan.thresholds.canary,
+                revision.as_ref().ok(),
+            )
+        });
+        if let (Some(canary), Some(target), true) = (&mut canary, &target, in_flight) {
+            self.notice_crashes(canary, target).await?;
+        }
+        let observation = Observation {
+            revision,
+            canary,
+            primary: primary.as_ref().map(|primary| {
+                side(
+                    primary,
+                    endpoints.primary,
+                    plan.thresholds.primary,
+                    primary.revision.as_ref(),
+                )
+            }),
+            autoscaler_minimum: scalers.as_ref().map(Scalers::minimum),
+            prepared: in_place(Role::Primary)
+                && in_place(Role::Canary)
+                && self.scaler_stands(scalers.as_ref()),
+            split: routes.split.filter(|_| leads_to_us),
+            routes_current: routes.current && apex_in_place,
+            acked: routes.acked,
+            answers,
+            deleting,
+        };
+        let apex = apex.clone();
+        Ok(World {
+            observation,
+            target,
+            primary,
+            routes,
+            configs,
+            apex,
+            autoscaler: scalers.and_then(|scalers| scalers.target),
+        })
+    }
+
+    /// The target's revision: its template's identity, and a hash of its configs.
+    async fn revision(
+        &self,
+        target: Option<&Snapshot>,
+    ) -> Result<(Option<Configs>, Result<Revision, String>), Error> {
+        let Some(target) = target else {
+            return Ok((None, Err("the target does not exist".to_owned())));
+        };
+        let template = match &target.template {
+            Ok(template) => template,
+            Err(why) => return Ok((None, Err(why.clone()))),
+        };
+        let pod = template.spec.spec.clone().unwrap_or_default();
+        match Configs::read(self.client, &self.plan.names.namespace, &pod).await {
+            Ok(configs) => {
+                let revision = compose(&template.identity, &configs.hashes());
+                Ok((Some(configs), Ok(revision)))
+            }
+            // What is not there is no change: it is waited for.
+            Err(error @ configs::Error::Missing(_)) => Ok((None, Err(error.to_string()))),
+            Err(error) => Err(workload::Error::from(error).into()),
+        }
+    }
+
+    async fn objects(&self) -> Result<Objects, Error> {
+        let plan = &self.plan.route;
+        let services = ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&());
+        let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "DestinationRule");
+        let rules = ApiResource::from_gvk_with_plural(&kind, "destinationrules");
+        let (apex, primary, canary, primary_rule, canary_rule) = tokio::try_join!(
+            self.find(&services, &plan.apex),
+            self.find(&services, &plan.primary),
+            self.find(&services, &plan.canary),
+            self.find(&rules, &plan.primary),
+            self.find(&rules, &plan.canary),
+        )?;
+        Ok(Objects {
+            services: [apex, primary, canary],
+            rules: [primary_rule, canary_rule],
+        })
+    }
+
+    async fn find(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, Error> {
+        let namespace = &self.plan.route.namespace;
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, resource);
+        let object = || format!("{} `{namespace}/{name}`", resource.kind);
+        let found = api.get_opt(name).await.map_err(|source| Error::Read {
+            object: object(),
+            source: source.into(),
+        })?;
+        found
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(|source| {
+                workload::Error::Convert {
+                    object: object(),
+                    source,
+                }
+                .into()
+            })
+    }
+
+    /// The target's autoscaler and the primary's, when the Canary names one.
+    async fn scalers(&self) -> Result<Option<Scalers>, Error> {
+        let Some(autoscaler) = &self.plan.autoscaler else {
+            return Ok(None);
+        };
+        let resource = ApiResource::erase::<HorizontalPodAutoscaler>(&());
+        let copy = format!("{}-primary", autoscaler.name);
+        let (target, primary) = tokio::try_join!(
+            self.find(&resource, &autoscaler.name),
+            self.find(&resource, &copy)
+        )?;
+        Ok(Some(Scalers { target, primary }))
+    }
+
+    /// Whether the primary's autoscaler is the copy that it should be.
+    fn scaler_stands(&self, scalers: Option<&Scalers>) -> bool {
+        let (Some(scalers), Some(autoscaler)) = (scalers, &self.plan.autoscaler) else {
+            return true;
+        };
+        let Some(target) = &scalers.target else {
+            return true;
+        };
+        let plan = self.plan;
+        let wanted = autoscaler::primary(
+            target,
+            &plan.names.primary,
+            autoscaler.limits,
+            &plan.route.owner,
+        );
+        let live = scalers.primary.as_ref();
+        live.is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
+    }
+
+    fn is_in_place(
+        &self,
+        role: Role,
+        objects: &Objects,
+        target: Option<&Snapshot>,
+        pod: Option<&PodSpec>,
+    ) -> bool {
+        // Without a target nobody knows what to select: things stay as they are.
+        let Some(target) = target else { return true };
+        let plan = &self.plan.route;
+        let [apex, primary, canary] = &objects.services;
+        let [primary_rule, canary_rule] = &objects.rules;
+        let (live, rule) = match role {
+            Role::Apex => (apex, None),
+            Role::Primary => (primary, Some(primary_rule)),
+            Role::Canary => (canary, Some(canary_rule)),
+        };
+        let Some(live) = live else { return false };
+        let is_ours = objects::is_owned(live, &plan.owner);
+        let wanted = objects::service(role, plan, &target.selector, pod, is_ours);
+        let rule_stands = rule.is_none_or(|live| {
+            let wanted = objects::destination_rule(role, plan);
+            live.as_ref()
+                .is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
+        });
+        rule_stands && service_stands(live, &wanted)
+    }
+}
+
+/// Whether the apex Service leads to the primary.
+fn selects_primary(apex: Option<&Value>, target: Option<&Snapshot>) -> bool {
+    let Some(apex) = apex else { return false };
+    let Some(target) = target else { return true };
+    apex["spec"]["selector"][&target.selector.key] == target.selector.primary_value()
+}
+
+struct Scalers {
+    target: Option<Value>,
+    primary: Option<Value>,
+}
+
+impl Scalers {
+    /// The fewest replicas that the target's autoscaler keeps.
+    fn minimum(&self) -> u32 {
+        let minimum = self
+            .target
+            .as_ref()
+            .and_then(|target| target["spec"]["minReplicas"].as_u64());
+        minimum
+            .and_then(|minimum| u32::try_from(minimum).ok())
+            .unwrap_or(1)
+    }
+}
+
+struct Objects {
+    services: [Option<Value>; 3],
+    rules: [Option<Value>; 2],
+}
+
+fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&Revision>) -> Side {
+    let updated = if snapshot.updated == 0 {
+        snapshot.desired
+    } else {
+        snapshot.updated
+    };
+    Side {
+        desired: snapshot.desired,
+        readiness: snapshot.readiness.clone(),
+        endpoints,
+        needed: (updated * threshold / 100).max(1),
+        revision: revision.cloned(),
+    }
+}
+
+fn template_pod(target: Option<&Snapshot>) -> Option<&PodSpec> {
+    target?.template.as_ref().ok()?.spec.spec.as_ref()
+}
+
+/// Selector as wanted, each wanted port there, annotations set.
+fn service_stands(live: &Value, wanted: &Value) -> bool {
+    let has = |port: &Value| {
+        let ports = live["spec"]["ports"].as_array();
+        ports
+            .into_iter()
+            .flatten()
+            .any(|found| includes(found, port))
+    };
+    live["spec"]["selector"] == wanted["spec"]["selector"]
+        && wanted["spec"]["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .all(has)
+        && includes(
+            &live["metadata"]["annotations"],
+            &wanted["metadata"]["annotations"],
+        )
+}

@@ -1,0 +1,232 @@
+//! Turns a Canary's spec into a plan that can be carried out, or says what to fix. Pure.
+//!
+//! What Flagger's schema lets through is read here with Flagger's meaning; afterwards nobody looks
+//! at the raw strategy again.
+
+use std::time::Duration;
+
+use fairlead_crds::canary::{Canary, CanaryAlert, ScalerReplicas};
+use fairlead_rollout::{HookKind, Strategy};
+use kube::ResourceExt;
+
+use super::{checks, strategy};
+use crate::analysis::Range;
+use crate::analysis::webhook::Endpoint;
+use crate::router::RoutePlan;
+use crate::workload::Names;
+
+/// What is wrong with a Canary, and how to put it right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A field has a value that cannot work.
+    #[error("`{field}`: {fix}")]
+    Field {
+        /// The field's path.
+        field: &'static str,
+        /// What it must be.
+        fix: String,
+    },
+    /// Something that this version does not do.
+    #[error("`{field}`: {value} is not supported; use {instead}")]
+    Unsupported {
+        /// The field's path.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+        /// What works.
+        instead: &'static str,
+    },
+    /// The strategy is missing or ambiguous.
+    #[error("`spec.analysis`: {0}; set exactly one of stepWeight, stepWeights and iterations")]
+    Strategy(&'static str),
+}
+
+/// Limits that the operator sets for all Canaries.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Shorter intervals are raised to this.
+    pub interval_floor: Duration,
+}
+
+/// A Canary that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// Its name.
+    pub name: String,
+    /// The two workloads.
+    pub names: Names,
+    /// What the machine needs to know.
+    pub strategy: Strategy,
+    /// The Services and routes.
+    pub route: RoutePlan,
+    /// Percentages of updated pods that must be ready.
+    pub thresholds: Thresholds,
+    /// The target's autoscaler, by name.
+    pub autoscaler: Option<Autoscaler>,
+    /// The hooks, by kind and name as the machine knows them.
+    pub hooks: Vec<Webhook>,
+    /// Who is told of every event.
+    pub event_hooks: Vec<Webhook>,
+    /// The metrics of each check.
+    pub metrics: Vec<Metric>,
+    /// Who is alerted; `None` for the operator's own channel.
+    pub alerts: Vec<CanaryAlert>,
+    /// The metrics server of this Canary, when it names one.
+    pub metrics_server: Option<String>,
+    /// Fields that are accepted but do nothing yet.
+    pub inert: Vec<&'static str>,
+}
+
+/// Percentages of updated pods that must be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Of the primary.
+    pub primary: u32,
+    /// Of the canary.
+    pub canary: u32,
+}
+
+/// The autoscaler of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// Its name.
+    pub name: String,
+    /// Limits of the primary's copy; the target's where there are none.
+    pub limits: ScalerReplicas,
+}
+
+/// A hook with its address.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// The kind, when the machine calls it.
+    pub kind: Option<HookKind>,
+    /// Unique among those of its kind.
+    pub name: String,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// What it is told beside the usual.
+    pub metadata: std::collections::BTreeMap<String, String>,
+    /// Whether people are not alerted when it holds the rollout.
+    pub mute_alert: bool,
+}
+
+/// A metric and its limits.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// The window, as the query writes it.
+    pub window: String,
+    /// The limits.
+    pub range: Range,
+    /// The query.
+    pub source: Source,
+    /// Values for the query.
+    pub variables: std::collections::BTreeMap<String, String>,
+}
+
+/// Where a query comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One of the built-in queries, by the metric's name.
+    Builtin,
+    /// Written in the Canary.
+    Inline(String),
+    /// A MetricTemplate.
+    Template {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Reads a Canary.
+pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
+    let spec = &canary.spec;
+    let namespace = canary.namespace().unwrap_or_default();
+    let target = &spec.target_ref;
+    if target.kind != "Deployment" || target.api_version != "apps/v1" {
+        return Err(Error::Unsupported {
+            field: "spec.targetRef",
+            value: format!("{} of {}", target.kind, target.api_version),
+            instead: "a Deployment of apps/v1",
+        });
+    }
+    if let Some(provider) = spec
+        .provider
+        .as_deref()
+        .filter(|provider| *provider != "istio")
+    {
+        return Err(Error::Unsupported {
+            field: "spec.provider",
+            value: format!("`{provider}`"),
+            instead: "`istio`, or leave it out",
+        });
+    }
+    let route = RoutePlan::new(canary)?;
+    let metrics = checks::metrics(&spec.analysis, &namespace)?;
+    let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks)?;
+    let strategy = strategy::strategy(spec, limits, &hooks, !metrics.is_empty())?;
+    Ok(Validated {
+        name: canary.name_any(),
+        names: Names::new(&namespace, &target.name),
+        strategy,
+        route,
+        thresholds: strategy::thresholds(&spec.analysis)?,
+        autoscaler: autoscaler(canary)?,
+        hooks,
+        event_hooks,
+        metrics,
+        alerts: spec.analysis.alerts.clone(),
+        metrics_server: spec.metrics_server.clone(),
+        inert: inert(canary),
+    })
+}
+
+fn autoscaler(canary: &Canary) -> Result<Option<Autoscaler>, Error> {
+    let Some(reference) = &canary.spec.autoscaler_ref else {
+        return Ok(None);
+    };
+    if reference.kind != "HorizontalPodAutoscaler" {
+        return Err(Error::Unsupported {
+            field: "spec.autoscalerRef.kind",
+            value: reference.kind.clone(),
+            instead: "HorizontalPodAutoscaler",
+        });
+    }
+    Ok(Some(Autoscaler {
+        name: reference.name.clone(),
+        limits: reference.primary_scaler_replicas.unwrap_or_default(),
+    }))
+}
+
+fn inert(canary: &Canary) -> Vec<&'static str> {
+    let spec = &canary.spec;
+    let service = spec.service.clone().unwrap_or_default();
+    let scaler = spec.autoscaler_ref.clone().unwrap_or_default();
+    [
+        (
+            spec.analysis.session_affinity.is_some(),
+            "spec.analysis.sessionAffinity",
+        ),
+        (spec.ingress_ref.is_some(), "spec.ingressRef"),
+        (spec.route_ref.is_some(), "spec.routeRef"),
+        (spec.upstream_ref.is_some(), "spec.upstreamRef"),
+        (!service.mirror.is_empty(), "spec.service.mirror"),
+        (!service.gateway_refs.is_empty(), "spec.service.gatewayRefs"),
+        (
+            service.backend_timeout.is_some(),
+            "spec.service.backendTimeout",
+        ),
+        (service.mesh_name.is_some(), "spec.service.meshName"),
+        (!service.backends.is_empty(), "spec.service.backends"),
+        (
+            !scaler.primary_scaler_queries.is_empty(),
+            "spec.autoscalerRef.primaryScalerQueries",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, field)| is_set.then_some(field))
+    .collect()
+}

@@ -1,0 +1,265 @@
+//! What wakes a Canary: changes of its objects, and answers to its questions.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use fairlead_controller::{Recorder, run};
+use fairlead_crds::canary::Canary;
+use fairlead_crds::networking::VirtualService;
+use fairlead_runtime::tasks::Tasks;
+use futures::Stream;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, PartialObjectMeta};
+use kube::runtime::controller::Controller;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::desk::Desk;
+use super::events::Teller;
+use super::fights::Fights;
+use super::validate::Limits;
+use super::{Context, Guarded, Metrics, Reference, Settings, reconcile};
+use crate::analysis::webhook::Webhooks;
+use crate::context;
+use crate::notify;
+use crate::router::virtual_service::VirtualServices;
+use crate::workload::deployment::Deployments;
+
+/// Starts the Canary controller, and the queue of its alerts.
+pub fn spawn(
+    tasks: &Tasks,
+    base: &context::Context,
+    metrics: Metrics,
+    alerts: notify::Metrics,
+) -> Result<(), reqwest::Error> {
+    let (notifier, sender) = notify::queue(alerts);
+    tasks.spawn("alerts", sender.run(base.shutdown.clone()));
+    let (desk, woken) = Desk::new(tasks.clone());
+    let teller = Teller {
+        recorder: Recorder::new(
+            base.client.clone(),
+            super::FIELD_MANAGER,
+            &base.settings.instance,
+        ),
+        notifier,
+        webhooks: Webhooks::new()?,
+        client: base.client.clone(),
+        global: base.settings.alerts.clone(),
+        tasks: tasks.clone(),
+    };
+    let scope = Scope {
+        client: base.client.clone(),
+        namespace: base.settings.watch_namespace.clone(),
+    };
+    let (reader, writer) = reflector::store();
+    let canaries = watcher(scope.api::<Guarded>(), watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .touched_objects()
+        // Our own status writes are no news.
+        .predicate_filter(interesting, PredicateConfig::default());
+    let controller = Controller::for_stream(canaries, reader.clone())
+        .reconcile_on(UnboundedReceiverStream::new(woken));
+    let controller = watches(controller, &scope, &reader);
+    let context = Arc::new(Context {
+        client: base.client.clone(),
+        store: reader.clone(),
+        settings: Settings {
+            limits: Limits {
+                interval_floor: base.settings.control_loop_min_interval,
+            },
+            metrics_server: base.settings.metrics_server.clone(),
+        },
+        desk,
+        fights: Fights::default(),
+        teller,
+        metrics: metrics.clone(),
+        workload: Box::new(Deployments::new(base.client.clone())),
+        router: Box::new(VirtualServices::new(base.client.clone())),
+    });
+    let options = run::Options {
+        name: "canary",
+        shutdown: base.shutdown.clone(),
+        metrics: base.metrics.clone(),
+    };
+    let counted = move |object: Arc<Guarded>, context: Arc<Context>| {
+        metrics.keep(&targets(&reader));
+        reconcile(object, context)
+    };
+    tasks.spawn("canary controller", async move {
+        run::run(controller, counted, context, options).await;
+        Ok::<_, Infallible>(())
+    });
+    Ok(())
+}
+
+/// What a change must touch to start a look: the spec, commands, or the life of the object.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a predicate")]
+fn interesting(canary: &Guarded) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let meta = canary.meta();
+    let mut hasher = DefaultHasher::new();
+    meta.uid.hash(&mut hasher);
+    meta.generation.hash(&mut hasher);
+    meta.annotations.hash(&mut hasher);
+    meta.finalizers.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// Namespace and target of all Canaries.
+fn targets(store: &Store<Guarded>) -> BTreeSet<(String, String)> {
+    let state = store.state();
+    let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
+    readable
+        .map(|canary| {
+            (
+                canary.namespace().unwrap_or_default(),
+                canary.spec.target_ref.name.clone(),
+            )
+        })
+        .collect()
+}
+
+/// Where watches look.
+#[derive(Clone)]
+struct Scope {
+    client: Client,
+    namespace: Option<String>,
+}
+
+impl Scope {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Changes of a kind, without its content: what concerns a Canary is read when it looks.
+    fn changes<K>(
+        &self,
+    ) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + 'static
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        watcher(
+            self.api::<PartialObjectMeta<K>>(),
+            watcher::Config::default(),
+        )
+        .default_backoff()
+        .touched_objects()
+    }
+}
+
+fn watches(
+    controller: Controller<Guarded>,
+    scope: &Scope,
+    store: &Store<Guarded>,
+) -> Controller<Guarded> {
+    controller
+        .watches_stream(scope.changes::<Deployment>(), by_name(store, of_workload))
+        .watches_stream(scope.changes::<Service>(), by_name(store, of_service))
+        .watches_stream(
+            scope.changes::<VirtualService>(),
+            by_name(store, of_service),
+        )
+        .watches_stream(scope.changes::<EndpointSlice>(), by_label(store))
+        .watches_stream(scope.changes::<ConfigMap>(), by_config(store, "configmap"))
+        .watches_stream(scope.changes::<Secret>(), by_config(store, "secret"))
+}
+
+fn of_workload(canary: &Canary, name: &str) -> bool {
+    let target = &canary.spec.target_ref.name;
+    name == target || name.strip_suffix("-primary") == Some(target)
+}
+
+fn of_service(canary: &Canary, name: &str) -> bool {
+    let service = canary
+        .spec
+        .service
+        .as_ref()
+        .and_then(|service| service.name.as_ref());
+    let apex = service.unwrap_or(&canary.spec.target_ref.name);
+    name == apex
+        || name.strip_suffix("-primary") == Some(apex)
+        || name.strip_suffix("-canary") == Some(apex)
+}
+
+/// The Canaries that an object of this name concerns.
+fn by_name<K: Resource<DynamicType = ()>>(
+    store: &Store<Guarded>,
+    concerns: fn(&Canary, &str) -> bool,
+) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
+    let store = store.clone();
+    move |object| {
+        let name = object.name_any();
+        concerned(&store, object.metadata.namespace.as_deref(), |canary| {
+            concerns(canary, &name)
+        })
+    }
+}
+
+/// The Canaries that the endpoints of a Service concern.
+fn by_label(
+    store: &Store<Guarded>,
+) -> impl Fn(PartialObjectMeta<EndpointSlice>) -> Vec<Reference> + Send + Sync + 'static {
+    let store = store.clone();
+    move |slice| {
+        let service = slice.labels().get("kubernetes.io/service-name").cloned();
+        let Some(service) = service else {
+            return Vec::new();
+        };
+        concerned(&store, slice.metadata.namespace.as_deref(), |canary| {
+            of_service(canary, &service)
+        })
+    }
+}
+
+/// The Canaries whose target uses a config.
+fn by_config<K: Resource<DynamicType = ()>>(
+    store: &Store<Guarded>,
+    kind: &'static str,
+) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
+    let store = store.clone();
+    move |object| {
+        let key = format!("{kind}/{}", object.name_any());
+        concerned(&store, object.metadata.namespace.as_deref(), |canary| {
+            canary
+                .status
+                .as_ref()
+                .is_some_and(|status| status.tracked_configs.contains_key(&key))
+        })
+    }
+}
+
+fn concerned(
+    store: &Store<Guarded>,
+    namespace: Option<&str>,
+    concerns: impl Fn(&Canary) -> bool,
+) -> Vec<Reference> {
+    let state = store.state();
+    let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
+    readable
+        .filter(|canary| canary.metadata.namespace.as_deref() == namespace && concerns(canary))
+        .map(|canary| {
+            ObjectRef::new(&canary.name_any()).within(&canary.namespace().unwrap_or_default())
+        })
+        .collect()
+}

@@ -1,0 +1,26 @@
+//! Starts the operator.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use fairlead_controller::client;
+use fairlead_operator::args::Args;
+use fairlead_operator::exit_after;
+use fairlead_runtime::{shutdown, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    telemetry::init(&args.log).context("failed to set up logging")?;
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_already| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let shutdown = shutdown::token().context("failed to listen to signals")?;
+    let client = client::connect()
+        .await
+        .context("failed to connect to the cluster")?;
+    let client = match args.exit_after_writes {
+        Some(writes) => exit_after::client(client, writes),
+        None => client,
+    };
+    fairlead_operator::run(client, args, shutdown).await
+}

@@ -1,0 +1,174 @@
+//! Traffic routers: one small file for each way to divide traffic.
+//!
+//! A file here translates a [`Split`] to and from the objects of its kind; when traffic may move
+//! is decided elsewhere.
+
+use fairlead_controller::ApiError;
+use fairlead_crds::canary::{Canary, CanaryMatch, CanaryService, Number};
+use fairlead_rollout::Split;
+use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+
+use crate::canary::validate;
+
+pub mod virtual_service;
+
+/// What the routes of a Canary are to be, the split aside.
+#[derive(Clone, Debug)]
+pub struct RoutePlan {
+    /// The namespace of all objects.
+    pub namespace: String,
+    /// The apex Service, and the routes to it.
+    pub apex: String,
+    /// The Service of the primary.
+    pub primary: String,
+    /// The Service of the canary.
+    pub canary: String,
+    /// The port of all three.
+    pub port: u16,
+    /// Who owns what is made.
+    pub owner: OwnerReference,
+    /// The user's settings.
+    pub service: CanaryService,
+    /// Which requests the split is about; all when empty.
+    pub matches: Vec<CanaryMatch>,
+    /// Percentage of requests that are mirrored, when they are.
+    pub mirror_weight: Option<f64>,
+}
+
+impl RoutePlan {
+    /// Reads the settings of a Canary.
+    pub fn new(canary: &Canary) -> Result<Self, validate::Error> {
+        let service = canary
+            .spec
+            .service
+            .clone()
+            .ok_or_else(|| validate::Error::Field {
+                field: "spec.service",
+                fix: "is needed: it says on which port the workload serves".to_owned(),
+            })?;
+        let port = service
+            .port
+            .whole()
+            .and_then(|port| u16::try_from(port).ok());
+        let port = port
+            .filter(|port| *port > 0)
+            .ok_or_else(|| validate::Error::Field {
+                field: "spec.service.port",
+                fix: format!("must be a port, 1 to 65535, but is {}", service.port),
+            })?;
+        if service.delegation == Some(true)
+            && !(service.hosts.is_empty() && service.gateways.is_empty())
+        {
+            return Err(validate::Error::Field {
+                field: "spec.service.delegation",
+                fix: "excludes hosts and gateways: they stand in the delegating VirtualService"
+                    .to_owned(),
+            });
+        }
+        let apex = service.name.clone().filter(|name| !name.is_empty());
+        let apex = apex.unwrap_or_else(|| canary.spec.target_ref.name.clone());
+        Ok(Self {
+            namespace: canary.namespace().unwrap_or_default(),
+            primary: format!("{apex}-primary"),
+            canary: format!("{apex}-canary"),
+            apex,
+            port,
+            owner: canary.controller_owner_ref(&()).unwrap_or_default(),
+            service,
+            matches: canary.spec.analysis.r#match.clone(),
+            mirror_weight: canary.spec.analysis.mirror_weight.map(Number::as_f64),
+        })
+    }
+}
+
+/// Routes as they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// The split that they hold; `None` when they do not exist or do not lead to us.
+    pub split: Option<Split>,
+    /// Whether all else in them is as planned.
+    pub current: bool,
+    /// Whether every proxy has them.
+    pub acked: bool,
+    /// The version that a guarded write must find.
+    pub version: Option<String>,
+}
+
+/// One way to divide traffic.
+pub trait Router: Send + Sync {
+    /// Reads the routes.
+    fn read<'a>(&'a self, plan: &'a RoutePlan) -> BoxFuture<'a, Result<Routes, Error>>;
+    /// Writes the routes with `split`, if they are still as `seen`.
+    fn write<'a>(
+        &'a self,
+        plan: &'a RoutePlan,
+        split: Split,
+        seen: &'a Routes,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+    /// Takes back all that was added.
+    fn give_back<'a>(&'a self, plan: &'a RoutePlan) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Why routes could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not give them.
+    #[error("failed to read VirtualService `{name}`")]
+    Read {
+        /// Which.
+        name: String,
+        /// Its answer.
+        #[source]
+        source: ApiError,
+    },
+    /// The API server did not take them.
+    #[error("failed to write VirtualService `{name}`")]
+    Write {
+        /// Which.
+        name: String,
+        /// Its answer.
+        #[source]
+        source: ApiError,
+    },
+    /// They are someone else's and hold nothing that leads to the apex.
+    #[error(
+        "VirtualService `{name}` is not ours and has no route to host `{host}`: \
+         add one, or remove the VirtualService"
+    )]
+    NoRoute {
+        /// Which.
+        name: String,
+        /// The host that was looked for.
+        host: String,
+    },
+}
+
+impl Error {
+    /// The API server's answer, when that is the cause.
+    pub fn api(&self) -> Option<&ApiError> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::NoRoute { .. } => None,
+        }
+    }
+}
+
+/// Whether `live` holds everything that `wanted` asks for; lists must agree in length.
+pub(crate) fn includes(live: &serde_json::Value, wanted: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, value)| live.get(key).is_some_and(|found| includes(found, value))),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len()
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| includes(live, wanted))
+        }
+        _ => live == wanted,
+    }
+}

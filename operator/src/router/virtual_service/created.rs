@@ -1,0 +1,291 @@
+//! The VirtualService that a Canary makes: it follows `spec.service` in full. Pure.
+
+use std::collections::BTreeMap;
+
+use fairlead_crds::annotation;
+use fairlead_crds::canary::{CanaryHeaderMatch, CanaryMatch};
+use fairlead_crds::networking::HttpMatchRequest;
+use fairlead_rollout::{Split, Weight};
+use serde_json::{Map, Value, json};
+
+use crate::router::{RoutePlan, includes};
+
+/// The split that `spec` holds, and whether all else is as planned.
+pub(super) fn read(
+    plan: &RoutePlan,
+    spec: &Value,
+    annotations: &BTreeMap<String, String>,
+) -> (Option<Split>, bool) {
+    let Some(split) = split(plan, spec) else {
+        return (None, false);
+    };
+    let wanted = build(plan, split, None);
+    let annotated = wanted["metadata"]["annotations"]
+        .as_object()
+        .is_some_and(|wanted| {
+            wanted
+                .iter()
+                .all(|(key, value)| annotations.get(key).map(String::as_str) == value.as_str())
+        });
+    (Some(split), annotated && includes(spec, &wanted["spec"]))
+}
+
+/// The split of the first route to the canary.
+fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
+    let routes = ["http", "tcp"]
+        .iter()
+        .filter_map(|kind| spec[*kind].as_array())
+        .flatten();
+    for route in routes {
+        let destinations = route["route"].as_array()?;
+        let weight_of = |host: &str| {
+            let found = destinations
+                .iter()
+                .find(|one| one["destination"]["host"] == host)?;
+            Some(found["weight"].as_i64().unwrap_or(0))
+        };
+        let (Some(primary), Some(canary)) = (weight_of(&plan.primary), weight_of(&plan.canary))
+        else {
+            continue;
+        };
+        if primary + canary != 100 {
+            return None;
+        }
+        let mirrored = route["mirror"]["host"] == plan.canary.as_str();
+        return Some(Split {
+            canary: Weight::new(canary)?,
+            mirrored,
+        });
+    }
+    None
+}
+
+/// The whole object.
+pub(super) fn build(plan: &RoutePlan, split: Split, version: Option<&str>) -> Value {
+    let apex = plan.service.apex.clone().unwrap_or_default();
+    let mut annotations = apex.annotations;
+    annotations.insert(
+        annotation::KUSTOMIZE_RECONCILE.to_owned(),
+        annotation::DISABLED.to_owned(),
+    );
+    annotations.insert(
+        annotation::HELM_DRIFT_DETECTION.to_owned(),
+        annotation::DISABLED.to_owned(),
+    );
+    let mut metadata = json!({
+        "name": plan.apex,
+        "namespace": plan.namespace,
+        "annotations": annotations,
+        "ownerReferences": [plan.owner],
+    });
+    if !apex.labels.is_empty() {
+        metadata["labels"] = json!(apex.labels);
+    }
+    if let Some(version) = version {
+        metadata["resourceVersion"] = json!(version);
+    }
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": metadata,
+        "spec": spec(plan, split),
+    })
+}
+
+fn spec(plan: &RoutePlan, split: Split) -> Value {
+    let mut spec = Map::new();
+    if plan.service.delegation != Some(true) {
+        spec.insert("hosts".to_owned(), json!(hosts(plan)));
+        spec.insert("gateways".to_owned(), json!(gateways(plan)));
+    }
+    let is_tcp = |protocol: &String| protocol.eq_ignore_ascii_case("tcp");
+    if plan.service.app_protocol.as_ref().is_some_and(is_tcp) {
+        spec.insert(
+            "tcp".to_owned(),
+            json!([{ "route": destinations(plan, split) }]),
+        );
+    } else {
+        spec.insert("http".to_owned(), http(plan, split));
+    }
+    Value::Object(spec)
+}
+
+fn hosts(plan: &RoutePlan) -> Vec<String> {
+    let mut hosts = plan.service.hosts.clone();
+    if !hosts.iter().any(|host| *host == plan.apex || host == "*") {
+        hosts.push(plan.apex.clone());
+    }
+    hosts
+}
+
+fn gateways(plan: &RoutePlan) -> Vec<String> {
+    if plan.service.gateways.is_empty() {
+        return vec!["mesh".to_owned()];
+    }
+    plan.service.gateways.clone()
+}
+
+/// One route; with matches in the strategy, one for them and one for everyone else.
+fn http(plan: &RoutePlan, split: Split) -> Value {
+    let mut main = settings(plan);
+    main.insert("route".to_owned(), destinations(plan, split));
+    if split.mirrored {
+        main.insert("mirror".to_owned(), json!({ "host": plan.canary }));
+        if let Some(percentage) = plan.mirror_weight {
+            main.insert(
+                "mirrorPercentage".to_owned(),
+                json!({ "value": percentage }),
+            );
+        }
+    }
+    if plan.matches.is_empty() {
+        return json!([main]);
+    }
+    main.insert("match".to_owned(), json!(matches(plan)));
+    let mut others = settings(plan);
+    others.insert(
+        "route".to_owned(),
+        json!([destination(plan, &plan.primary, 100)]),
+    );
+    json!([main, others])
+}
+
+/// The user's settings, as far as they are set.
+fn settings(plan: &RoutePlan) -> Map<String, Value> {
+    let service = &plan.service;
+    let rewrite = service
+        .rewrite
+        .as_ref()
+        .map(|rewrite| json!({ "uri": rewrite.uri, "authority": rewrite.authority }));
+    let matches = (!service.r#match.is_empty()).then(|| json!(service.r#match));
+    [
+        ("match", matches),
+        ("rewrite", rewrite),
+        (
+            "timeout",
+            service.timeout.as_ref().map(|timeout| json!(timeout)),
+        ),
+        (
+            "retries",
+            service.retries.as_ref().map(|retries| json!(retries)),
+        ),
+        (
+            "corsPolicy",
+            service.cors_policy.as_ref().map(|cors| json!(cors)),
+        ),
+        (
+            "headers",
+            service.headers.as_ref().map(|headers| json!(headers)),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), without_nulls(value?))))
+    .collect()
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name, without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
+fn destinations(plan: &RoutePlan, split: Split) -> Value {
+    json!([
+        destination(plan, &plan.primary, split.canary.rest().get()),
+        destination(plan, &plan.canary, split.canary.get()),
+    ])
+}
+
+/// A port is named only where the gateway could not tell which one of several is meant.
+fn destination(plan: &RoutePlan, host: &str, weight: u8) -> Value {
+    let mut destination = json!({ "host": host });
+    let outside = plan.service.delegation == Some(true)
+        || plan
+            .service
+            .gateways
+            .first()
+            .is_some_and(|gateway| gateway != "mesh");
+    if plan.service.port_discovery == Some(true) && outside {
+        destination["port"] = json!({ "number": plan.port });
+    }
+    json!({ "destination": destination, "weight": weight })
+}
+
+/// Each match of the strategy together with each match of the service.
+fn matches(plan: &RoutePlan) -> Vec<Value> {
+    let everything = [HttpMatchRequest::default()];
+    let services = if plan.service.r#match.is_empty() {
+        &everything[..]
+    } else {
+        &plan.service.r#match
+    };
+    let mut all = Vec::new();
+    for canary in &plan.matches {
+        for service in services {
+            all.push(joined(canary, service));
+        }
+    }
+    all
+}
+
+fn joined(canary: &CanaryMatch, service: &HttpMatchRequest) -> Value {
+    let mut joined = without_nulls(json!(service));
+    let mut add = |field: &str, entries: Map<String, Value>| {
+        if entries.is_empty() {
+            return;
+        }
+        let known = joined
+            .get(field)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        joined[field] = known.into_iter().chain(entries).collect();
+    };
+    let headers = canary
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), header(value)));
+    add("headers", headers.collect());
+    let query = canary.query_params.iter();
+    add(
+        "queryParams",
+        query
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect(),
+    );
+    let labels = canary.source_labels.iter();
+    add(
+        "sourceLabels",
+        labels
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect(),
+    );
+    joined
+}
+
+/// Istio has no suffix; a regular expression says the same.
+fn header(value: &CanaryHeaderMatch) -> Value {
+    let CanaryHeaderMatch {
+        exact,
+        prefix,
+        suffix,
+        regex,
+    } = value;
+    if let Some(suffix) = suffix {
+        let escaped: String = suffix
+            .chars()
+            .flat_map(|c| {
+                let escape = !c.is_alphanumeric() && c.is_ascii();
+                escape.then_some('\\').into_iter().chain([c])
+            })
+            .collect();
+        return json!({ "regex": format!(".*{escaped}") });
+    }
+    without_nulls(json!({ "exact": exact, "prefix": prefix, "regex": regex }))
+}

@@ -1,0 +1,198 @@
+//! Workloads that a Canary releases: one small file for each kind.
+//!
+//! A file here reads its kind and changes it; it decides nothing.
+
+use std::collections::BTreeMap;
+
+use fairlead_controller::ApiError;
+use fairlead_rollout::{Readiness, Revision};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+pub mod autoscaler;
+pub mod configs;
+pub mod deployment;
+
+/// The two workloads of a Canary.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Their namespace.
+    pub namespace: String,
+    /// The workload that the user changes.
+    pub target: String,
+    /// Our copy of its promoted revision.
+    pub primary: String,
+}
+
+impl Names {
+    /// The names for a target.
+    pub fn new(namespace: &str, target: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            target: target.to_owned(),
+            primary: format!("{target}-primary"),
+        }
+    }
+}
+
+/// A workload as it was read.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The version that a guarded write must find.
+    pub resource_version: String,
+    /// The replicas asked for.
+    pub desired: u32,
+    /// Who set the replicas, besides us.
+    pub replica_managers: Vec<String>,
+    /// The replicas that run the current template.
+    pub updated: u32,
+    /// What it says of itself.
+    pub readiness: Readiness,
+    /// The template that its controller acts on, with the identity that it gave it, or why there
+    /// is none.
+    pub template: Result<Template, String>,
+    /// The label that selects its pods.
+    pub selector: Selector,
+    /// The revision that we gave it; only a primary has one.
+    pub revision: Option<Revision>,
+    /// The fields that a primary takes over, beside the template.
+    pub settings: serde_json::Value,
+}
+
+/// A pod template under the name that the cluster gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    /// The same for the same template, whatever version of us or of Kubernetes looks.
+    pub identity: String,
+    /// The template itself.
+    pub spec: PodTemplateSpec,
+}
+
+/// The one label by which pods are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// The label's name.
+    pub key: String,
+    /// The target's value; the primary has its own.
+    pub value: String,
+}
+
+impl Selector {
+    /// Labels that may select, in order of preference; Flagger's list.
+    const KEYS: [&str; 3] = ["app", "name", "app.kubernetes.io/name"];
+
+    /// Finds the label among those that a workload selects by.
+    pub fn find(labels: &BTreeMap<String, String>) -> Option<Self> {
+        Self::KEYS.into_iter().find_map(|key| {
+            labels.get(key).map(|value| Self {
+                key: key.to_owned(),
+                value: value.clone(),
+            })
+        })
+    }
+
+    /// The value that the primary's pods carry.
+    pub fn primary_value(&self) -> String {
+        format!("{}-primary", self.value)
+    }
+}
+
+/// What a primary is to be.
+#[derive(Clone, Debug)]
+pub struct PrimaryPlan<'a> {
+    /// The target that it copies.
+    pub target: &'a Snapshot,
+    /// The template, with the configs renamed.
+    pub template: PodTemplateSpec,
+    /// The revision that the template belongs to.
+    pub revision: &'a Revision,
+    /// How many replicas.
+    pub replicas: u32,
+    /// Who owns it.
+    pub owner: OwnerReference,
+    /// The version that must still stand, when it exists already.
+    pub guard: Option<String>,
+}
+
+/// One kind of workload.
+pub trait Workload: Send + Sync {
+    /// The target, or `None` when there is none.
+    fn target<'a>(&'a self, names: &'a Names) -> BoxFuture<'a, Result<Option<Snapshot>, Error>>;
+    /// The primary, or `None` when there is none.
+    fn primary<'a>(&'a self, names: &'a Names) -> BoxFuture<'a, Result<Option<Snapshot>, Error>>;
+    /// The template of an earlier revision, as long as the cluster keeps it.
+    fn template<'a>(
+        &'a self,
+        names: &'a Names,
+        identity: &'a str,
+    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>>;
+    /// Sets the target's replicas, if it is still at `guard`.
+    fn scale<'a>(
+        &'a self,
+        names: &'a Names,
+        replicas: u32,
+        guard: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+    /// Makes the primary what the plan says.
+    fn apply_primary<'a>(
+        &'a self,
+        names: &'a Names,
+        plan: PrimaryPlan<'a>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Why a workload could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not give it.
+    #[error("failed to read {object}")]
+    Read {
+        /// What.
+        object: String,
+        /// Its answer.
+        #[source]
+        source: ApiError,
+    },
+    /// The API server did not take the change.
+    #[error("failed to write {object}")]
+    Write {
+        /// What.
+        object: String,
+        /// Its answer.
+        #[source]
+        source: ApiError,
+    },
+    /// The workload selects its pods by none of the labels that we can tell them apart by.
+    #[error(
+        "{object} selects its pods by none of the labels app, name and app.kubernetes.io/name: \
+         add one of them to its selector"
+    )]
+    NoSelector {
+        /// What.
+        object: String,
+    },
+    /// It is not representable, which is a bug.
+    #[error("failed to convert {object}")]
+    Convert {
+        /// What.
+        object: String,
+        /// What does not fit.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A config that the template refers to cannot be used.
+    #[error(transparent)]
+    Config(#[from] configs::Error),
+}
+
+impl Error {
+    /// The API server's answer, when that is the cause.
+    pub fn api(&self) -> Option<&ApiError> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::Config(error) => error.api(),
+            Self::NoSelector { .. } | Self::Convert { .. } => None,
+        }
+    }
+}

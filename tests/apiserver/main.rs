@@ -1,0 +1,12 @@
+//! The operator's own binary against a real API server, without pods: the tests play the
+//! controllers, the proxies, Prometheus and the webhooks.
+//!
+//! Each story has a namespace, an operator that watches only that one, and a judge that reads the
+//! API server's own history of weights and endpoints.
+
+mod crash;
+mod history;
+mod operator;
+mod players;
+mod stage;
+mod stories;

@@ -1,0 +1,379 @@
+//! The parts that others play in a real cluster: Deployment and EndpointSlice controllers, kubelet,
+//! proxies, Prometheus and webhooks.
+//!
+//! Pods become ready after a moment, so that a weight raised too early meets no endpoint.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::extract::{Path, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, Resource as _, ResourceExt as _};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long pods take to start.
+const START_UP: Duration = Duration::from_millis(150);
+/// How often the players look at their namespace.
+const TICK: Duration = Duration::from_millis(60);
+const MANAGER: &str = "players";
+
+/// What the outside world is like in one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
+    /// What Prometheus answers: a number, `NaN`, `none` for no series, or `down`.
+    pub(crate) metric: String,
+    /// What webhooks answer, by name; 200 when not named.
+    pub(crate) hooks: BTreeMap<String, u16>,
+    /// Images whose pods never become ready.
+    pub(crate) broken: Vec<String>,
+    /// Whether the canary's endpoints are gone although its pods say ready.
+    pub(crate) canary_lost: bool,
+    /// Calls of webhooks, in order: name and idempotency key.
+    pub(crate) calls: Vec<(String, String)>,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            metric: "100".to_owned(),
+            hooks: BTreeMap::new(),
+            broken: Vec::new(),
+            canary_lost: false,
+            calls: Vec::new(),
+        }
+    }
+}
+
+/// The outside world of all namespaces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    namespaces: Arc<Mutex<HashMap<String, Conditions>>>,
+}
+
+impl World {
+    /// Changes the conditions of a namespace.
+    pub(crate) fn set(&self, namespace: &str, change: impl FnOnce(&mut Conditions)) {
+        change(
+            self.namespaces
+                .lock()
+                .entry(namespace.to_owned())
+                .or_default(),
+        );
+    }
+
+    /// The conditions of a namespace.
+    pub(crate) fn conditions(&self, namespace: &str) -> Conditions {
+        self.namespaces
+            .lock()
+            .get(namespace)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// Serves Prometheus and webhooks on loopback; returns the base address.
+pub(crate) async fn serve(world: World) -> Result<String> {
+    let router = Router::new()
+        .route("/{namespace}/api/v1/query", post(query))
+        .route("/{namespace}/hook/{name}", post(hook))
+        .with_state(world);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    #[expect(clippy::disallowed_methods, reason = "it lives as long as the test")]
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+async fn query(
+    State(world): State<World>,
+    Path(namespace): Path<String>,
+) -> Result<Json<Value>, http::StatusCode> {
+    let result = match world.conditions(&namespace).metric.as_str() {
+        "down" => return Err(http::StatusCode::SERVICE_UNAVAILABLE),
+        "none" => json!([]),
+        value => json!([{ "metric": {}, "value": [0, value] }]),
+    };
+    let data = json!({ "resultType": "vector", "result": result });
+    Ok(Json(json!({ "status": "success", "data": data })))
+}
+
+async fn hook(
+    State(world): State<World>,
+    Path((namespace, name)): Path<(String, String)>,
+    headers: http::HeaderMap,
+) -> http::StatusCode {
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .unwrap_or_default();
+    let status = world
+        .conditions(&namespace)
+        .hooks
+        .get(&name)
+        .copied()
+        .unwrap_or(200);
+    world.set(&namespace, |all| all.calls.push((name, key.to_owned())));
+    http::StatusCode::from_u16(status).unwrap_or_default()
+}
+
+/// Plays the controllers of one namespace until the curtain falls.
+pub(crate) async fn play(
+    client: Client,
+    namespace: String,
+    world: World,
+    curtain: CancellationToken,
+) {
+    let mut players = Players {
+        client,
+        namespace,
+        world,
+        ready: HashMap::new(),
+    };
+    while !curtain.is_cancelled() {
+        // A conflict or a deleted object is looked at again in a moment.
+        if let Err(error) = players.tick().await {
+            tracing::debug!(error = %format!("{error:#}"), "a player stumbled");
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+struct Players {
+    client: Client,
+    namespace: String,
+    world: World,
+    /// Since when a Deployment has had this template and size.
+    ready: HashMap<String, (String, i32, Instant)>,
+}
+
+impl Players {
+    async fn tick(&mut self) -> Result<()> {
+        let conditions = self.world.conditions(&self.namespace);
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let known = sets.list(&ListParams::default()).await?.items;
+        let mut running = Vec::new();
+        for deployment in deployments.list(&ListParams::default()).await? {
+            running.push(
+                self.deploy(&deployments, deployment, &known, &conditions)
+                    .await?,
+            );
+        }
+        self.publish_endpoints(&running, &conditions).await?;
+        self.confirm_routes().await
+    }
+
+    /// Makes the ReplicaSet, numbers it, and reports the pods.
+    async fn deploy(
+        &mut self,
+        api: &Api<Deployment>,
+        deployment: Deployment,
+        known: &[ReplicaSet],
+        conditions: &Conditions,
+    ) -> Result<Running> {
+        const NUMBER: &str = "deployment.kubernetes.io/revision";
+        let name = deployment.name_any();
+        let spec = deployment
+            .spec
+            .clone()
+            .context("a Deployment without spec")?;
+        let template = serde_json::to_value(&spec.template)?;
+        let digest = Sha256::digest(template.to_string().as_bytes());
+        let number = digest
+            .iter()
+            .take(4)
+            .fold(0_u32, |all, byte| (all << 8) | u32::from(*byte));
+        let hash = format!("{number:08x}");
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let set_name = format!("{name}-{hash}");
+        let mine = known
+            .iter()
+            .filter(|set| set.name_any().starts_with(&format!("{name}-")));
+        let numbers = mine.filter_map(|set| set.annotations().get(NUMBER)?.parse::<u32>().ok());
+        let latest = numbers.max().unwrap_or(0);
+        let current = known.iter().find(|set| set.name_any() == set_name);
+        let number = current.and_then(|set| set.annotations().get(NUMBER)?.parse().ok());
+        let number = number
+            .filter(|number| *number == latest)
+            .unwrap_or(latest + 1);
+        if current.is_none_or(|set| set.annotations().get(NUMBER) != Some(&number.to_string())) {
+            let set = replica_set(&deployment, &set_name, &hash, number)?;
+            let params = PatchParams::apply(MANAGER).force();
+            sets.patch(&set_name, &params, &Patch::Apply(set)).await?;
+        }
+        if deployment.annotations().get(NUMBER) != Some(&number.to_string()) {
+            let patch = json!({ "metadata": { "annotations": { NUMBER: number.to_string() } } });
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+                .await?;
+        }
+        let wanted = spec.replicas.unwrap_or(1);
+        let ready = self.ready_pods(&name, &hash, wanted, &spec.template, conditions);
+        let status = json!({ "status": {
+            "observedGeneration": deployment.metadata.generation,
+            "replicas": wanted,
+            "updatedReplicas": wanted,
+            "availableReplicas": ready,
+            "readyReplicas": ready,
+            "unavailableReplicas": wanted - ready,
+        } });
+        let old = deployment.status.clone().unwrap_or_default();
+        let reported = old.observed_generation == deployment.metadata.generation
+            && old.available_replicas.unwrap_or(0) == ready
+            && old.updated_replicas.unwrap_or(0) == wanted;
+        if !reported {
+            api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
+                .await?;
+        }
+        let labels = spec
+            .template
+            .metadata
+            .and_then(|meta| meta.labels)
+            .unwrap_or_default();
+        Ok(Running { labels, ready })
+    }
+
+    fn ready_pods(
+        &mut self,
+        name: &str,
+        hash: &str,
+        wanted: i32,
+        template: &k8s_openapi::api::core::v1::PodTemplateSpec,
+        conditions: &Conditions,
+    ) -> i32 {
+        let image = template
+            .spec
+            .as_ref()
+            .and_then(|pod| pod.containers.first()?.image.clone());
+        if image.is_some_and(|image| conditions.broken.contains(&image)) {
+            return 0;
+        }
+        let now = Instant::now();
+        let entry = self.ready.entry(name.to_owned());
+        let (known, size, since) = entry.or_insert_with(|| (hash.to_owned(), wanted, now));
+        if known != hash || *size != wanted {
+            (*known, *size, *since) = (hash.to_owned(), wanted, now);
+        }
+        if now.duration_since(*since) >= START_UP {
+            wanted
+        } else {
+            0
+        }
+    }
+
+    /// One slice for each Service, with an address for each ready pod that it selects.
+    async fn publish_endpoints(&self, running: &[Running], conditions: &Conditions) -> Result<()> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
+        let slices: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &slice_resource());
+        let existing = slices.list(&ListParams::default()).await?;
+        for service in services.list(&ListParams::default()).await? {
+            let name = service.name_any();
+            let selector = service
+                .spec
+                .and_then(|spec| spec.selector)
+                .unwrap_or_default();
+            let selects = |pod: &&Running| {
+                selector
+                    .iter()
+                    .all(|(key, value)| pod.labels.get(key) == Some(value))
+            };
+            let lost = conditions.canary_lost && name.ends_with("-canary");
+            let ready: i32 = running.iter().filter(selects).map(|pod| pod.ready).sum();
+            let endpoints: Vec<Value> = (0..if lost { 0 } else { ready })
+                .map(|n| {
+                    json!({ "addresses": [format!("10.0.0.{}", n + 1)], "conditions": { "ready": true } })
+                })
+                .collect();
+            let current = existing.iter().find(|slice| slice.name_any() == name);
+            let held = current.map(|slice| slice.data["endpoints"].as_array().map_or(0, Vec::len));
+            if held == Some(endpoints.len()) {
+                continue;
+            }
+            let slice = json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": { "name": name, "labels": { "kubernetes.io/service-name": name } },
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": [],
+            });
+            let params = PatchParams::apply(MANAGER).force();
+            slices.patch(&name, &params, &Patch::Apply(slice)).await?;
+        }
+        Ok(())
+    }
+
+    /// The proxies take every generation at once.
+    async fn confirm_routes(&self) -> Result<()> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &routes_resource());
+        for routes in api.list(&ListParams::default()).await? {
+            let generation = routes.metadata.generation;
+            if routes.data["status"]["observedGeneration"].as_i64() == generation {
+                continue;
+            }
+            let status = json!({ "status": {
+                "observedGeneration": generation,
+                "conditions": [{ "type": "Reconciled", "status": "True" }],
+            } });
+            let params = PatchParams::default();
+            api.patch_status(&routes.name_any(), &params, &Patch::Merge(status))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+struct Running {
+    labels: BTreeMap<String, String>,
+    ready: i32,
+}
+
+fn replica_set(deployment: &Deployment, name: &str, hash: &str, number: u32) -> Result<Value> {
+    let spec = deployment
+        .spec
+        .clone()
+        .context("a Deployment without spec")?;
+    let mut template = serde_json::to_value(&spec.template)?;
+    template["metadata"]["labels"]["pod-template-hash"] = json!(hash);
+    let mut labels = template["metadata"]["labels"].clone();
+    labels["pod-template-hash"] = json!(hash);
+    Ok(json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": { "deployment.kubernetes.io/revision": number.to_string() },
+            "ownerReferences": [deployment.controller_owner_ref(&())],
+        },
+        "spec": {
+            "replicas": 0,
+            "selector": { "matchLabels": labels },
+            "template": template,
+        },
+    }))
+}
+
+/// EndpointSlices.
+pub(crate) fn slice_resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("discovery.k8s.io", "v1", "EndpointSlice");
+    ApiResource::from_gvk(&kind)
+}
+
+/// VirtualServices.
+pub(crate) fn routes_resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
+    ApiResource::from_gvk(&kind)
+}

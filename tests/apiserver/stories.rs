@@ -1,0 +1,373 @@
+//! What users see: rollouts, and what goes wrong with them, each told where they look.
+
+use anyhow::{Result, ensure};
+use fairlead_crds::canary::CanaryPhase;
+use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
+
+use crate::stage::{Stage, name, ready_reason};
+
+/// Stories at a time: each has an operator of its own.
+const SIDE_BY_SIDE: usize = 3;
+
+/// One API server for all, since starting it takes the longest.
+#[tokio::test(flavor = "multi_thread")]
+async fn stories_of_canaries() -> Result<()> {
+    let stage = Stage::open().await?;
+    let stories: Vec<BoxFuture<'_, Result<()>>> = vec![
+        Box::pin(a_good_revision_is_promoted(&stage)),
+        Box::pin(a_canary_without_endpoints_loses_its_traffic(&stage)),
+        Box::pin(a_revert_ends_the_run(&stage)),
+        Box::pin(bad_answers_of_metrics_never_pass(&stage)),
+        Box::pin(what_cannot_work_says_what_to_fix(&stage)),
+        Box::pin(two_canaries_of_one_target(&stage)),
+        Box::pin(deletion_gives_back(&stage)),
+        Box::pin(an_adopted_route_keeps_what_is_not_ours(&stage)),
+        Box::pin(a_changed_config_is_a_revision(&stage)),
+        Box::pin(replicas_that_git_insists_on_are_not_fought_over(&stage)),
+        Box::pin(the_primary_gets_an_autoscaler(&stage)),
+    ];
+    stream::iter(stories)
+        .buffer_unordered(SIDE_BY_SIDE)
+        .try_collect()
+        .await
+}
+
+async fn a_good_revision_is_promoted(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("promoted").await?;
+    scene
+        .apply_canary(|spec| spec["analysis"]["stepWeight"] = json!(25))
+        .await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.apply_target("podinfo:2").await?;
+    let canary = scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:2").await?;
+    let weights = scene.history.weights();
+    ensure!(weights == [0, 25, 50, 0], "the weights were {weights:?}");
+    let status = canary.status.unwrap_or_default();
+    let checks = status.rollout.unwrap_or_default().checks;
+    ensure!(
+        checks.len() == 1 && checks[0].verdict == "Passed",
+        "{checks:?}"
+    );
+    Ok(())
+}
+
+async fn a_canary_without_endpoints_loses_its_traffic(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("withdrawn").await?;
+    let gate = format!("{}/hook/gate", scene.address);
+    scene
+        .apply_canary(|spec| {
+            spec["analysis"]["webhooks"] =
+                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
+        })
+        .await?;
+    scene.world.set("withdrawn", |all| {
+        all.hooks.insert("gate".to_owned(), 403);
+    });
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.apply_target("podinfo:2").await?;
+    scene.until_phase(CanaryPhase::WaitingPromotion).await?;
+    scene.world.set("withdrawn", |all| all.canary_lost = true);
+    scene
+        .until("weight 0", |canary| weight(canary) == Some(0))
+        .await?;
+    scene.world.set("withdrawn", |all| all.canary_lost = false);
+    scene
+        .until("weight 50", |canary| weight(canary) == Some(50))
+        .await?;
+    scene.world.set("withdrawn", |all| {
+        all.hooks.clear();
+    });
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:2").await
+}
+
+async fn a_revert_ends_the_run(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("reverted").await?;
+    let gate = format!("{}/hook/gate", scene.address);
+    scene
+        .apply_canary(|spec| {
+            spec["analysis"]["webhooks"] =
+                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
+        })
+        .await?;
+    scene.world.set("reverted", |all| {
+        all.hooks.insert("gate".to_owned(), 403);
+    });
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.apply_target("podinfo:2").await?;
+    scene.until_phase(CanaryPhase::WaitingPromotion).await?;
+    scene.apply_target("podinfo:1").await?;
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    let at_rest = |found: &k8s_openapi::api::apps::v1::Deployment| {
+        found.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
+    };
+    scene.until_deployment("podinfo", at_rest).await?;
+    scene.check_rest("podinfo:1").await
+}
+
+async fn bad_answers_of_metrics_never_pass(stage: &Stage) -> Result<()> {
+    for (place, answer) in ["NaN", "none", "down", "50"].into_iter().enumerate() {
+        let scene = stage.scene(&format!("metrics-{place}")).await?;
+        scene.apply_canary(|_| {}).await?;
+        scene
+            .world
+            .set(&scene.namespace, |all| all.metric = answer.to_owned());
+        let _operator = scene.operator.start(None)?;
+        scene.until_phase(CanaryPhase::Initialized).await?;
+        scene.apply_target("podinfo:2").await?;
+        let canary = scene.until_phase(CanaryPhase::Failed).await?;
+        let status = canary.status.clone().unwrap_or_default();
+        let check = status
+            .rollout
+            .unwrap_or_default()
+            .checks
+            .pop()
+            .unwrap_or_default();
+        let expected = match answer {
+            "50" => "Failed",
+            "down" => "Error",
+            _ => "NoData",
+        };
+        ensure!(check.verdict == expected, "{answer}: {check:?}");
+        ensure!(
+            ready_reason(&canary) == "Failed",
+            "{}",
+            ready_reason(&canary)
+        );
+        let message = scene.until_condition("podinfo", "Stalled").await?;
+        ensure!(message.contains("request-success-rate"), "{message}");
+    }
+    Ok(())
+}
+
+async fn what_cannot_work_says_what_to_fix(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("invalid").await?;
+    let _operator = scene.operator.start(None)?;
+    scene
+        .apply_canary(|spec| spec["analysis"]["stepWeight"] = json!(2.5))
+        .await?;
+    let message = scene.until_condition("podinfo", "Stalled").await?;
+    ensure!(message.contains("spec.analysis.stepWeight"), "{message}");
+    scene
+        .apply_canary(|spec| spec["targetRef"]["name"] = json!("nobody"))
+        .await?;
+    let canary = scene.until("the missing target", |canary| {
+        let status = canary.status.clone().unwrap_or_default();
+        status
+            .conditions
+            .iter()
+            .any(|one| one.message.contains("does not exist"))
+    });
+    canary.await?;
+    scene.apply_canary(|_| {}).await?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    Ok(())
+}
+
+async fn two_canaries_of_one_target(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("rivals").await?;
+    scene.apply_canary(|_| {}).await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.apply_canary_named("rival", |_| {}).await?;
+    let message = scene.until_condition("rival", "Stalled").await?;
+    ensure!(message.contains(&name(&scene.canary().await?)), "{message}");
+    scene.apply_target("podinfo:2").await?;
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:2").await
+}
+
+async fn deletion_gives_back(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("deleted").await?;
+    scene
+        .apply_canary(|spec| spec["revertOnDeletion"] = json!(true))
+        .await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.delete_canary().await?;
+    let serves = |found: &k8s_openapi::api::apps::v1::Deployment| {
+        found.spec.as_ref().and_then(|spec| spec.replicas) == Some(1)
+    };
+    scene.until_deployment("podinfo", serves).await?;
+    let gone = || async { scene.canary().await.is_err() };
+    for _ in 0..300 {
+        if gone().await {
+            return scene.history.judge();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("the Canary is still there: {}", scene.log())
+}
+
+async fn an_adopted_route_keeps_what_is_not_ours(stage: &Stage) -> Result<()> {
+    use kube::api::{Api, DynamicObject, Patch, PatchParams};
+    let scene = stage.scene("adopted").await?;
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        scene.client.clone(),
+        "adopted",
+        &crate::players::routes_resource(),
+    );
+    let theirs = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": { "name": "podinfo" },
+        "spec": {
+            "hosts": ["podinfo"],
+            "http": [{
+                "timeout": "7s",
+                "retries": { "attempts": 1 },
+                "route": [{ "destination": { "host": "podinfo" } }],
+            }],
+        },
+    });
+    let params = PatchParams::apply("author");
+    api.patch("podinfo", &params, &Patch::Apply(&theirs))
+        .await?;
+    let before = api.get("podinfo").await?.data["spec"].clone();
+    scene
+        .apply_canary(|spec| spec["revertOnDeletion"] = json!(true))
+        .await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.apply_target("podinfo:2").await?;
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:2").await?;
+    let held = api.get("podinfo").await?;
+    ensure!(
+        held.data["spec"]["http"][0]["timeout"] == "7s",
+        "{}",
+        held.data
+    );
+    scene.delete_canary().await?;
+    for _ in 0..300 {
+        if scene.canary().await.is_err() {
+            let after = api.get("podinfo").await?.data["spec"].clone();
+            ensure!(after == before, "{after} is not {before}");
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("the Canary is still there: {}", scene.log())
+}
+
+async fn a_changed_config_is_a_revision(stage: &Stage) -> Result<()> {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::{Api, Patch, PatchParams};
+    let scene = stage.scene("configs").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), "configs");
+    let config = |color: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "settings" }, "data": { "color": color },
+        })
+    };
+    let params = PatchParams::apply("git").force();
+    maps.patch("settings", &params, &Patch::Apply(config("blue")))
+        .await?;
+    let target = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "podinfo" },
+        "spec": { "template": { "spec": { "containers": [{
+            "name": "podinfo", "envFrom": [{ "configMapRef": { "name": "settings" } }],
+        }] } } },
+    });
+    let own = PatchParams::apply("settings");
+    scene
+        .deployments()
+        .patch("podinfo", &own, &Patch::Apply(target))
+        .await?;
+    scene.apply_canary(|_| {}).await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    let copy = maps.get("settings-primary").await?;
+    ensure!(copy.data.unwrap_or_default()["color"] == "blue");
+    maps.patch("settings", &params, &Patch::Apply(config("green")))
+        .await?;
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:1").await?;
+    let copy = maps.get("settings-primary").await?;
+    ensure!(copy.data.unwrap_or_default()["color"] == "green");
+    Ok(())
+}
+
+async fn replicas_that_git_insists_on_are_not_fought_over(stage: &Stage) -> Result<()> {
+    use kube::api::{Patch, PatchParams};
+    let scene = stage.scene("fought").await?;
+    scene.apply_canary(|_| {}).await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    let insist = async {
+        loop {
+            let replicas = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "podinfo" },
+                "spec": { "replicas": 2 },
+            });
+            let params = PatchParams::apply("kustomize-controller").force();
+            scene
+                .deployments()
+                .patch("podinfo", &params, &Patch::Apply(replicas))
+                .await?;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    };
+    let told = scene.until_condition("podinfo", "Stalled");
+    let message: String = tokio::select! {
+        never = insist => return never,
+        told = told => told?,
+    };
+    ensure!(message.contains("spec.replicas"), "{message}");
+    ensure!(message.contains("kustomize-controller"), "{message}");
+    ensure!(
+        scene.replicas("podinfo").await? == 2,
+        "the target is left alone"
+    );
+    scene.history.judge()
+}
+
+async fn the_primary_gets_an_autoscaler(stage: &Stage) -> Result<()> {
+    use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+    use kube::api::{Api, Patch, PatchParams};
+    let scene = stage.scene("scaled").await?;
+    let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(scene.client.clone(), "scaled");
+    let scaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": { "name": "podinfo" },
+        "spec": {
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
+            "minReplicas": 2, "maxReplicas": 4,
+        },
+    });
+    scalers
+        .patch("podinfo", &PatchParams::apply("git"), &Patch::Apply(scaler))
+        .await?;
+    scene
+        .apply_canary(|spec| {
+            spec["autoscalerRef"] = json!({
+                "apiVersion": "autoscaling/v2",
+                "kind": "HorizontalPodAutoscaler",
+                "name": "podinfo",
+                "primaryScalerReplicas": { "maxReplicas": 9 },
+            });
+        })
+        .await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    let copy = scalers.get("podinfo-primary").await?.spec;
+    ensure!(copy.scale_target_ref.name == "podinfo-primary", "{copy:?}");
+    ensure!(
+        (copy.min_replicas, copy.max_replicas) == (Some(2), 9),
+        "{copy:?}"
+    );
+    scene.apply_target("podinfo:2").await?;
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:2").await
+}
+
+fn weight(canary: &fairlead_crds::canary::Canary) -> Option<i64> {
+    canary.status.as_ref()?.canary_weight?.whole()
+}

@@ -1,0 +1,116 @@
+//! Waiting: a watch with a deadline that, when it expires, prints what a person would look at.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fairlead_runtime::clock;
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::diagnosis;
+
+/// Watches the object `name` until `is` holds, and returns it as it then is.
+///
+/// An object that is not there is waited for. When `deadline` expires, the error holds the object
+/// as last seen, and the events, pods and logs of its namespace.
+pub async fn until<K>(
+    api: &Api<K>,
+    name: &str,
+    what: &str,
+    deadline: Duration,
+    mut is: impl FnMut(&K) -> bool,
+) -> anyhow::Result<K>
+where
+    K: Resource<DynamicType: Default>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + 'static,
+{
+    let mut last: Option<K> = None;
+    let watch = async {
+        let mut stream = Box::pin(watcher::watch_object(api.clone(), name));
+        // The stream recovers by itself; an error is worth a line, not the end.
+        while let Some(seen) = stream.next().await {
+            match seen {
+                Ok(Some(object)) if is(&object) => return Ok(object),
+                Ok(object) => last = object,
+                Err(error) => {
+                    tracing::debug!(%error, "the watch failed");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+        anyhow::bail!("the watch ended")
+    };
+    let start = clock::instant();
+    if let Ok(found) = tokio::time::timeout(deadline, watch).await {
+        return found;
+    }
+    let kind = K::kind(&Default::default()).into_owned();
+    let seen = last.as_ref().map_or_else(
+        || "never seen".to_owned(),
+        |object| serde_yaml_ng::to_string(object).unwrap_or_else(|error| error.to_string()),
+    );
+    let namespace = last
+        .as_ref()
+        .and_then(|object| object.meta().namespace.clone());
+    let around = diagnosis::of(api.clone().into_client(), namespace.as_deref()).await;
+    let waited = clock::instant() - start;
+    anyhow::bail!("waited {waited:.0?} in vain: {kind} `{name}`: {what}\n{seen}\n{around}")
+}
+
+/// Waits until the object `name` is gone.
+pub async fn until_gone<K>(api: &Api<K>, name: &str, deadline: Duration) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType: Default>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + 'static,
+{
+    let watch = async {
+        let mut stream = Box::pin(watcher::watch_object(api.clone(), name));
+        while let Some(seen) = stream.try_next().await? {
+            if seen.is_none() {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the watch ended")
+    };
+    let kind = K::kind(&Default::default()).into_owned();
+    tokio::time::timeout(deadline, watch)
+        .await
+        .with_context(|| format!("{kind} `{name}` was not gone after {deadline:?}"))?
+}
+
+/// Asks `probe` again and again, every 100 ms, for what no watch can tell.
+pub async fn poll<T>(
+    client: &Client,
+    namespace: &str,
+    what: &str,
+    deadline: Duration,
+    mut probe: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let start = clock::instant();
+    let mut last = None;
+    while clock::instant() - start < deadline {
+        match probe().await {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let around = diagnosis::of(client.clone(), Some(namespace)).await;
+    let last = last.map_or_else(String::new, |error| format!("last error: {error:#}\n"));
+    anyhow::bail!("waited {deadline:.0?} in vain: {what}\n{last}{around}")
+}
