@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 
 use crate::report::{say, step};
 use crate::{Cluster, Environment, bench, cache, image, lifetime, process, seed, tools};
@@ -19,30 +19,39 @@ struct Counts {
     failed: u32,
 }
 
+/// The outcome of all stages so far.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: Counts,
+    /// What failed, in order: for the end of the log, where people look first.
+    failures: Vec<String>,
+}
+
 /// Runs everything that this machine can run.
 pub(crate) fn run(environment: &Environment) -> Result<()> {
-    let mut counts = Counts::default();
+    let mut tally = Tally::default();
     seed::restore(environment)?;
     for (name, line) in CHECKS {
         let mut command = cargo(line);
         // Read by `cargo doc` only.
         command.env("RUSTDOCFLAGS", "--deny warnings");
-        counts.check(step(name, || process::run(&mut command)));
+        tally.check(name, step(name, || process::run(&mut command)));
     }
     for task in [&["codegen", "--check"][..], &["tidy"]] {
         let this = std::env::current_exe().context("failed to find this program's path")?;
-        counts.check(step(&task.join(" "), || {
-            process::run(Command::new(this).args(task))
-        }));
+        let name = task.join(" ");
+        let outcome = step(&name, || process::run(Command::new(this).args(task)));
+        tally.check(&name, outcome);
     }
-    counts.suite("unit, property and golden tests", "--workspace");
-    run_on_servers(environment, &mut counts)?;
+    tally.suite("unit, property and golden tests", "--workspace");
+    run_on_servers(environment, &mut tally)?;
     seed::store(environment)?;
-    say(format!(
-        "{} passed, {} failed",
-        counts.passed, counts.failed
-    ));
-    ensure!(counts.failed == 0, "{} failed", counts.failed);
+    for failure in &tally.failures {
+        say(format!("failed: {failure}"));
+    }
+    let Counts { passed, failed } = tally.counts;
+    say(format!("{passed} passed, {failed} failed"));
+    ensure!(failed == 0, "{failed} failed");
     Ok(())
 }
 
@@ -60,7 +69,7 @@ const CHECKS: &[(&str, &str)] = &[
 const ON_SERVERS: &str = "the suites on an API server, the local cluster's and the stories";
 
 /// The suites that need an API server or a cluster.
-fn run_on_servers(environment: &Environment, counts: &mut Counts) -> Result<()> {
+fn run_on_servers(environment: &Environment, tally: &mut Tally) -> Result<()> {
     let local = environment.cluster == Cluster::Local;
     if !cfg!(target_os = "linux") && local {
         say(format!(
@@ -69,8 +78,8 @@ fn run_on_servers(environment: &Environment, counts: &mut Counts) -> Result<()> 
         return Ok(());
     }
     if let Err(error) = tools::provide(environment) {
-        counts.failed += 1;
-        say(format!("left out: {ON_SERVERS}: {error:#}"));
+        tally.check("tools", Err(error));
+        say(format!("left out: {ON_SERVERS}"));
         return Ok(());
     }
     let mut suites = "--workspace --exclude fairlead-tests --tests -- --ignored".to_owned();
@@ -81,11 +90,11 @@ fn run_on_servers(environment: &Environment, counts: &mut Counts) -> Result<()> 
     }
     let envoy = envoy.ok();
     let name = "suites on a real API server and a real Envoy";
-    counts.suite_with(name, &suites, envoy.map(|program| ("ENVOY", program)));
-    counts.check(step("build the operator", || {
-        process::run(&mut cargo("build --package fairlead-operator"))
-    }));
-    counts.suite(
+    tally.suite_with(name, &suites, envoy.map(|program| ("ENVOY", program)));
+    let name = "build the operator";
+    let mut command = cargo("build --package fairlead-operator");
+    tally.check(name, step(name, || process::run(&mut command)));
+    tally.suite(
         "the operator's own binary on a real API server",
         "--package fairlead-tests --test apiserver -- --include-ignored",
     );
@@ -96,18 +105,18 @@ fn run_on_servers(environment: &Environment, counts: &mut Counts) -> Result<()> 
     }
     let built = image::build(environment, &[]);
     let images = built.is_ok();
-    counts.check(built);
+    tally.check("images", built);
     if !images {
         say("left out: cluster and stories: there are no images");
         return Ok(());
     }
     if local {
-        counts.suite(
+        tally.suite(
             "the local cluster",
             "--package fairlead-tests --test cluster -- --ignored --test-threads=1",
         );
     }
-    counts.suite("stories", "--package fairlead-tests --test e2e");
+    tally.suite("stories", "--package fairlead-tests --test e2e");
     Ok(())
 }
 
@@ -120,15 +129,18 @@ fn cargo(arguments: &str) -> Command {
     command
 }
 
-impl Counts {
-    fn check(&mut self, outcome: Result<()>) {
+impl Tally {
+    fn check(&mut self, name: &str, outcome: Result<()>) {
         match outcome {
-            Ok(()) => self.passed += 1,
-            Err(error) => {
-                self.failed += 1;
-                say(format!("    {error:#}"));
-            }
+            Ok(()) => self.counts.passed += 1,
+            Err(error) => self.fail(name, &error),
         }
+    }
+
+    fn fail(&mut self, name: &str, error: &Error) {
+        self.counts.failed += 1;
+        say(format!("    {error:#}"));
+        self.failures.push(format!("{name}: {error:#}"));
     }
 
     /// Runs `cargo test`, shows its output and counts its tests.
@@ -138,7 +150,8 @@ impl Counts {
 
     /// As [`Self::suite`], with a program that the tests find by this variable.
     fn suite_with(&mut self, name: &str, arguments: &str, program: Option<(&str, PathBuf)>) {
-        let mut found = Self::default();
+        let mut found = Counts::default();
+        let failures = &mut self.failures;
         let outcome = step(name, || {
             let mut child = cargo(&format!("test --no-fail-fast {arguments}"))
                 .envs(program)
@@ -152,22 +165,29 @@ impl Counts {
                     found.passed += result.passed;
                     found.failed += result.failed;
                 }
+                if let Some(test) = parse_failure(&line) {
+                    failures.push(format!("{name}: {test}"));
+                }
                 say(line);
             }
             let status = child.wait()?;
             ensure!(status.success(), "cargo test ended with {status}");
             Ok(())
         });
-        self.passed += found.passed;
-        self.failed += found.failed;
-        if let Err(error) = outcome {
-            say(format!("    {error:#}"));
+        self.counts.passed += found.passed;
+        self.counts.failed += found.failed;
+        match outcome {
             // It ended before it could count: a build error, or a crash.
-            if found.failed == 0 {
-                self.failed += 1;
-            }
+            Err(error) if found.failed == 0 => self.fail(name, &error),
+            Err(error) => say(format!("    {error:#}")),
+            Ok(()) => {}
         }
     }
+}
+
+/// Reads the name from `test name ... FAILED`.
+fn parse_failure(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// Reads `test result: ok. 12 passed; 0 failed; …`.
@@ -190,6 +210,13 @@ fn parse_result(line: &str) -> Option<Counts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_failed_test_is_read() {
+        let failed = "test look::tests::it_holds ... FAILED";
+        assert_eq!(parse_failure(failed), Some("look::tests::it_holds"));
+        assert_eq!(parse_failure("test look::tests::it_holds ... ok"), None);
+    }
 
     #[test]
     fn results_are_read_whether_tests_failed_or_not() {
