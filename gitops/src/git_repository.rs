@@ -24,6 +24,7 @@ use crate::artifact::store::{self, Store};
 use crate::context::Context;
 use crate::fetch::{FailureKind, Fetched};
 use crate::finalizer;
+use crate::watch;
 use status::{New, Outcome, Reason};
 use validate::ValidatedGitRepository;
 
@@ -55,6 +56,9 @@ pub enum Error {
         /// Why.
         source: fetch::Error,
     },
+    /// While the source was fetched the object changed.
+    #[error("fetching was given up for something newer")]
+    Superseded,
     /// The artifact could not be stored.
     #[error("failed to store the artifact")]
     Store(#[source] store::Error),
@@ -68,6 +72,7 @@ impl Failure for Error {
         match self {
             Self::Malformed(_) | Self::Validate(_) => Class::Invalid,
             Self::Finalize(_) | Self::Dereference(_) | Self::Store(_) => Class::Transient,
+            Self::Superseded => Class::Waiting(Duration::ZERO),
             Self::Status(source) => source.class(),
             Self::Fetch { retry, source, .. } => match source {
                 fetch::Error::Run(_) | fetch::Error::Died { .. } | fetch::Error::Timeout(_) => {
@@ -93,6 +98,7 @@ impl Failure for Error {
             Self::Dereference(_) => "dereference",
             Self::Validate(_) => "invalid",
             Self::Fetch { .. } => "fetch",
+            Self::Superseded => "superseded",
             Self::Store(_) => "storage",
             Self::Status(_) => "status",
         }
@@ -120,6 +126,9 @@ pub async fn reconcile(
             .map_err(Error::Finalize)?;
     }
     let outcome = advance(object, &context).await;
+    if let Err(error @ Error::Superseded) = outcome {
+        return Err(error);
+    }
     // Client required.
     let wanted = status::build(object, &outcome, clock::now());
     if object.status.as_ref() != Some(&wanted) {
@@ -152,7 +161,12 @@ async fn advance(object: &GitRepository, context: &Context) -> Result<Outcome, E
     let permit = context.fetches.acquire().await;
     let revision = known.map(|artifact| artifact.revision.clone());
     let scratch = context.store.scratch_root();
-    let fetched = fetch::fetch(&context.settings.program, &scratch, &repository, revision).await;
+    let fetched = fetch::fetch(&context.settings.program, &scratch, &repository, revision);
+    // A server that does not answer must not delay what the user does about it.
+    let fetched = tokio::select! {
+        fetched = fetched => fetched,
+        () = watch::rewritten(context, object) => return Err(Error::Superseded),
+    };
     drop(permit);
     let fetched = fetched.map_err(|source| Error::Fetch {
         url: repository.url_without_credentials(),

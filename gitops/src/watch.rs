@@ -12,11 +12,11 @@ use fairlead_crds::source::GitRepository;
 use fairlead_crds::{ConditionType, annotation, is_true};
 use fairlead_runtime::report;
 use futures::Stream;
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, ObjectMeta};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::wait::await_condition;
+use kube::runtime::wait::{self, await_condition};
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -58,13 +58,13 @@ impl Scope {
 
 /// The controller of GitRepositories.
 pub fn git_repositories(scope: &Scope) -> Controller<DeserializeGuard<GitRepository>> {
-    let (reader, stream) = changes::<GitRepository, _>(scope.api(), orders);
+    let (reader, stream) = changes::<GitRepository, _>(scope.api(), |object| orders(object.meta()));
     Controller::for_stream(stream, reader).with_config(unlimited())
 }
 
 /// The controller of Kustomizations.
 pub fn kustomizations(scope: &Scope) -> Controller<DeserializeGuard<Kustomization>> {
-    let (reader, stream) = changes::<Kustomization, _>(scope.api(), orders);
+    let (reader, stream) = changes::<Kustomization, _>(scope.api(), |object| orders(object.meta()));
     let (_, sources) = changes::<GitRepository, _>(scope.api(), revision);
     let (_, dependencies) = changes::<Kustomization, _>(scope.api(), readiness);
     let (by_source, by_dependency) = (reader.clone(), reader.clone());
@@ -126,15 +126,6 @@ fn references(
 /// # Cancel safety
 /// Dropping it ends its watches and harms nothing.
 pub async fn newer(context: &Context, object: &Kustomization, revision: &str) {
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let own: Api<DeserializeGuard<Kustomization>> =
-        Api::namespaced(context.client.clone(), namespace);
-    let before = orders(object);
-    let name = object.metadata.name.as_deref().unwrap_or_default();
-    let changed = |found: Option<&DeserializeGuard<Kustomization>>| {
-        found.is_none_or(|found| orders(found) != before)
-    };
-    let own = await_condition(own, name, changed);
     let id = source_id(object);
     let source = async {
         let kind = context.cluster.kind(&context.client, &id).await;
@@ -146,16 +137,47 @@ pub async fn newer(context: &Context, object: &Kustomization, revision: &str) {
                 found.and_then(|found| found.data.pointer("/status/artifact/revision")?.as_str());
             found.is_some_and(|found| found != revision)
         };
-        await_condition(kind.api(&context.client, &id.namespace), &id.name, moved)
-            .await
-            .map(drop)
+        let api = kind.api(&context.client, &id.namespace);
+        until(await_condition(api, &id.name, moved)).await;
     };
-    let outcome = tokio::select! {
-        outcome = own => outcome.map(drop),
-        outcome = source => outcome,
+    tokio::select! {
+        () = changed(context, object, orders) => {}
+        () = source => {}
+    }
+}
+
+/// Returns when an object's spec is not the newest any more, or when the object is to go.
+///
+/// # Cancel safety
+/// Dropping it ends its watch and harms nothing.
+pub async fn rewritten(context: &Context, object: &GitRepository) {
+    changed(context, object, wishes).await;
+}
+
+/// Returns when a property of an object is another one, or the object is gone.
+async fn changed<K>(context: &Context, object: &K, property: fn(&ObjectMeta) -> u64)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let meta = object.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(context.client.clone(), namespace);
+    let before = property(meta);
+    let changed = |found: Option<&DeserializeGuard<K>>| {
+        found.is_none_or(|found| property(found.meta()) != before)
     };
-    if let Err(error) = outcome {
-        // Without the watch the wait just lasts its full time.
+    until(await_condition(api, name, changed)).await;
+}
+
+/// Waits for a condition; without its watch, for ever: what it would end lasts its full time.
+async fn until<T>(condition: impl Future<Output = Result<T, wait::Error>>) {
+    if let Err(error) = condition.await {
         tracing::warn!(error = %report(&error), "cannot watch for something newer");
         std::future::pending::<()>().await;
     }
@@ -191,17 +213,15 @@ where
 }
 
 /// What a user, or a webhook for him, changes to be heard.
-fn orders<K: Resource>(object: &K) -> u64 {
-    let meta = object.meta();
-    let requested = meta
-        .annotations
-        .as_ref()
-        .and_then(|all| all.get(annotation::RECONCILE_REQUESTED_AT));
-    hash(&(
-        meta.generation,
-        requested,
-        meta.deletion_timestamp.is_some(),
-    ))
+fn orders(meta: &ObjectMeta) -> u64 {
+    let annotations = meta.annotations.as_ref();
+    let requested = annotations.and_then(|all| all.get(annotation::RECONCILE_REQUESTED_AT));
+    hash(&(wishes(meta), requested))
+}
+
+/// What a user wants of an object: its spec, or its end.
+fn wishes(meta: &ObjectMeta) -> u64 {
+    hash(&(meta.generation, meta.deletion_timestamp.is_some()))
 }
 
 /// What a source offers.

@@ -103,7 +103,7 @@ pub fn reason(error: &Error) -> Reason {
             | FailureKind::Transient => Reason::GitOperationFailed,
         },
         Error::Fetch { .. } => Reason::GitOperationFailed,
-        Error::Finalize(_) | Error::Status(_) => Reason::Failed,
+        Error::Finalize(_) | Error::Superseded | Error::Status(_) => Reason::Failed,
     }
 }
 

@@ -217,9 +217,10 @@ impl<'a> Work<'a> {
         self.save().await?;
         let context = self.context;
         let healthy = wait::until_healthy(context.access(client), &ids, limit);
+        let newer = Box::pin(crate::watch::newer(context, self.object, revision));
         let outcome = tokio::select! {
             outcome = healthy => outcome,
-            () = crate::watch::newer(context, self.object, revision) => return Err(Error::Superseded),
+            () = newer => return Err(Error::Superseded),
         };
         let took = start.elapsed();
         outcome.map_err(|source| Error::Health {

@@ -8,6 +8,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
+use crate::git_server::{Access, GitServer};
 use crate::world::{NAMESPACE, World, condition, config_map};
 
 fn key(map: &ConfigMap) -> Option<&str> {
@@ -551,4 +552,40 @@ fn as_refs(files: &[(String, Option<String>)]) -> Vec<(&str, Option<&str>)> {
         .iter()
         .map(|(path, content)| (path.as_str(), content.as_deref()))
         .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kube-apiserver"]
+async fn a_silent_server_delays_neither_a_new_spec_nor_a_deletion() {
+    let world = World::start().await;
+    world
+        .git
+        .commit(&[("a.yaml", Some(&config_map("a", "one")))], "first");
+    let silent = GitServer::start(Access::Silence).await;
+    let repositories = world.api::<GitRepository>();
+    let spec = |url: String| json!({"url": url, "interval": "1h", "timeout": "1h", "ref": {"branch": "main"}});
+    for name in ["corrected", "deleted"] {
+        world.apply::<GitRepository>(name, spec(silent.url())).await;
+        world
+            .until(&repositories, name, "the server is asked", |object| {
+                object.metadata.finalizers.is_some()
+            })
+            .await;
+    }
+    world
+        .apply::<GitRepository>("corrected", spec(world.git.url()))
+        .await;
+    world
+        .until(&repositories, "corrected", "it is fetched", |object| {
+            let status = object.status.as_ref();
+            status.is_some_and(|status| status.artifact.is_some())
+        })
+        .await;
+    repositories
+        .delete("deleted", &DeleteParams::default())
+        .await
+        .unwrap();
+    fairlead_tests::wait::until_gone(&repositories, "deleted", crate::world::DEADLINE)
+        .await
+        .unwrap();
 }
