@@ -1,27 +1,28 @@
 //! Bad input: a clear error where the user looks, and neighbours that go on.
 
+mod check;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fairlead_tests::story::Stage;
-use fairlead_tests::story::applications;
+use fairlead_tests::story::applications::{self, Repository};
+use fairlead_tests::story::{COMES_UP, Stage};
 use fairlead_tests::{manifest, wait};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject};
 use serde_json::Value;
 
+use crate::neighbour::Neighbour;
 use crate::suite::Suite;
 
 /// How soon a user may expect to be told.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 const NAMESPACE: &str = "bad-input";
 
-/// One bad object: what it is, and the words that must stand in its condition.
+/// One bad object, and the words that must stand in its condition.
 struct Case {
     name: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    object: &'static str,
     yaml: &'static str,
     condition: &'static str,
     status: &'static str,
@@ -31,10 +32,6 @@ struct Case {
 /// Told before there is a mesh: of two MeshInstalls the later one is refused for that alone.
 const PROFILE: Case = Case {
     name: "a MeshInstall with an unknown profile names the ones there are",
-    group: "fairlead.dev",
-    version: "v1alpha1",
-    kind: "MeshInstall",
-    object: "bad-profile",
     yaml: "apiVersion: fairlead.dev/v1alpha1\nkind: MeshInstall\nmetadata: {name: bad-profile}\n\
            spec: {profile: nonsense}\n",
     condition: "Stalled",
@@ -44,11 +41,15 @@ const PROFILE: Case = Case {
 
 const CASES: &[Case] = &[
     Case {
+        name: "a second MeshInstall names the first and goes without it",
+        yaml: "apiVersion: fairlead.dev/v1alpha1\nkind: MeshInstall\nmetadata: {name: second}\n\
+               spec: {profile: demo}\n",
+        condition: "Stalled",
+        status: "True",
+        words: &["`mesh`", "older"],
+    },
+    Case {
         name: "a Canary without its target says so",
-        group: "flagger.app",
-        version: "v1beta1",
-        kind: "Canary",
-        object: "no-target",
         yaml: "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
                metadata: {name: no-target, namespace: bad-input}\n\
                spec:\n  targetRef: {apiVersion: apps/v1, kind: Deployment, name: nowhere}\n  \
@@ -58,24 +59,47 @@ const CASES: &[Case] = &[
         words: &["nowhere", "does not exist"],
     },
     Case {
-        name: "a GitRepository whose URL does not answer says so",
-        group: "source.toolkit.fluxcd.io",
-        version: "v1",
-        kind: "GitRepository",
-        object: "unreachable",
+        name: "a Canary with stepWeight and iterations is told to choose",
+        yaml: "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
+               metadata: {name: both, namespace: bad-input}\n\
+               spec:\n  targetRef: {apiVersion: apps/v1, kind: Deployment, name: both}\n  \
+               service: {port: 80}\n  \
+               analysis: {interval: 1s, threshold: 1, stepWeight: 10, iterations: 5}\n",
+        condition: "Stalled",
+        status: "True",
+        words: &["more than one strategy", "set exactly one of stepWeight"],
+    },
+    Case {
+        name: "a Canary with neither stepWeight nor iterations is told to choose",
+        yaml: "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
+               metadata: {name: neither, namespace: bad-input}\n\
+               spec:\n  targetRef: {apiVersion: apps/v1, kind: Deployment, name: neither}\n  \
+               service: {port: 80}\n  analysis: {interval: 1s, threshold: 1}\n",
+        condition: "Stalled",
+        status: "True",
+        words: &["no strategy", "set exactly one of stepWeight"],
+    },
+    Case {
+        name: "a GitRepository whose server refuses says so",
         yaml: "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\n\
-               metadata: {name: unreachable, namespace: bad-input}\n\
+               metadata: {name: refused, namespace: bad-input}\n\
                spec: {interval: 1m, timeout: 5s, url: \"http://127.0.0.1:9/none.git\"}\n",
         condition: "Ready",
         status: "False",
         words: &["127.0.0.1"],
     },
     Case {
+        name: "a GitRepository whose server does not answer says how long it waited",
+        yaml: "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\n\
+               metadata: {name: silent, namespace: bad-input}\n\
+               spec:\n  interval: 1m\n  timeout: 3s\n  \
+               url: http://git-server.fairlead-system.svc:8080/silent.git\n",
+        condition: "Ready",
+        status: "False",
+        words: &["silent.git", "did not deliver within 3s"],
+    },
+    Case {
         name: "a GitRepository without that branch names the branch",
-        group: "source.toolkit.fluxcd.io",
-        version: "v1",
-        kind: "GitRepository",
-        object: "no-branch",
         yaml: "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\n\
                metadata: {name: no-branch, namespace: bad-input}\n\
                spec:\n  interval: 1m\n  \
@@ -87,10 +111,6 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a Kustomization without its source names it",
-        group: "kustomize.toolkit.fluxcd.io",
-        version: "v1",
-        kind: "Kustomization",
-        object: "no-source",
         yaml: "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n\
                metadata: {name: no-source, namespace: bad-input}\n\
                spec:\n  interval: 1m\n  prune: true\n  \
@@ -101,12 +121,29 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Its file is in the repository that the applications come from, in a folder of its own.
+const NOT_YAML: Case = Case {
+    name: "a manifest that is not YAML is named with its line",
+    yaml: "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\n\
+           metadata: {name: not-yaml, namespace: fairlead-system}\n\
+           spec:\n  interval: 1m\n  prune: true\n  path: ./broken\n  \
+           sourceRef: {kind: GitRepository, name: apps}\n",
+    condition: "Ready",
+    status: "False",
+    words: &["broken/settings.yaml", "line 4", "not YAML"],
+};
+
 /// The bad MeshInstall.
 pub(crate) async fn tell_of_profile(stage: &Stage, suite: &mut Suite) {
     suite.story(PROFILE.name, told(stage, &PROFILE)).await;
 }
 
-pub(crate) async fn tell(stage: &Stage, suite: &mut Suite) {
+pub(crate) async fn tell(
+    stage: &Stage,
+    suite: &mut Suite,
+    repository: &Repository,
+    neighbour: &Neighbour,
+) {
     let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
     suite
         .needed(
@@ -115,108 +152,101 @@ pub(crate) async fn tell(stage: &Stage, suite: &mut Suite) {
         )
         .await;
     for case in CASES {
-        suite.story(case.name, told(stage, case)).await;
+        let told = neighbour.unharmed(told(stage, case));
+        suite.story(case.name, told).await;
     }
+    let not_yaml = neighbour.unharmed(not_yaml(stage, repository));
+    suite.story(NOT_YAML.name, not_yaml).await;
     suite
         .story(
             "a malformed VirtualService leaves its neighbours working",
-            neighbours(stage),
+            neighbour.unharmed(malformed_route(stage)),
         )
         .await;
+    check::tell(stage, suite, neighbour).await;
     suite
         .story(
-            "the namespace of bad input is let go",
-            manifest::delete(&stage.client, &namespace),
+            "the namespace of bad input goes with all that is in it",
+            neighbour.unharmed(let_go(stage)),
         )
         .await;
 }
 
-fn api(stage: &Stage, case: &Case) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk(case.group, case.version, case.kind);
-    let resource = ApiResource::from_gvk(&kind);
-    if case.kind == "MeshInstall" {
-        Api::all_with(stage.client.clone(), &resource)
-    } else {
-        Api::namespaced_with(stage.client.clone(), NAMESPACE, &resource)
-    }
+/// Whether a condition of the object has that status and all those words in its message.
+fn says(object: &DynamicObject, condition: &str, status: &str, words: &[&str]) -> bool {
+    let conditions = object.data.pointer("/status/conditions");
+    let conditions = conditions.and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|found| {
+        let message = found["message"].as_str().unwrap_or_default();
+        found["type"] == condition
+            && found["status"] == status
+            && words.iter().all(|word| message.contains(word))
+    })
 }
 
-/// Applies the object, waits for its condition, reads its words, and deletes it.
+/// Applies the object, waits until its condition says what is wrong, deletes it, waits until it is
+/// gone.
 async fn told(stage: &Stage, case: &Case) -> Result<()> {
     manifest::apply(&stage.client, case.yaml).await?;
-    let api = api(stage, case);
-    let message = wait::poll(
-        &stage.client,
-        NAMESPACE,
-        case.name,
-        TOLD_WITHIN,
-        async || {
-            let object = api.get(case.object).await?;
-            let conditions = object
-                .data
-                .pointer("/status/conditions")
-                .and_then(Value::as_array);
-            let found = conditions.into_iter().flatten().find(|condition| {
-                condition["type"] == case.condition && condition["status"] == case.status
-            });
-            let message = found.and_then(|condition| condition["message"].as_str());
-            Ok(message
-                .filter(|message| case.words.iter().all(|word| message.contains(word)))
-                .map(str::to_owned))
-        },
-    )
+    let object = manifest::parse(case.yaml)?
+        .pop()
+        .context("the case has no object")?;
+    let (api, name) = (
+        manifest::api_of(&stage.client, &object).await?,
+        object.name_any(),
+    );
+    let what = format!(
+        "{} is {} with {:?}",
+        case.condition, case.status, case.words
+    );
+    wait::until(&api, &name, &what, TOLD_WITHIN, |object: &DynamicObject| {
+        says(object, case.condition, case.status, case.words)
+    })
     .await?;
-    ensure!(!message.is_empty());
     manifest::delete(&stage.client, case.yaml).await?;
-    wait::poll(
-        &stage.client,
-        NAMESPACE,
-        "it is gone",
-        TOLD_WITHIN,
-        async || Ok(api.get_opt(case.object).await?.is_none().then_some(())),
-    )
-    .await
+    wait::until_gone(&api, &name, TOLD_WITHIN).await
+}
+
+/// Of two Kustomizations of one commit, the one with good files is applied.
+async fn not_yaml(stage: &Stage, repository: &Repository) -> Result<()> {
+    repository.write(
+        "broken/settings.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: [\n",
+    )?;
+    let commit = repository.push("a manifest that is not YAML").await?;
+    applications::applied(&stage.client, &commit, COMES_UP).await?;
+    told(stage, &NOT_YAML).await
 }
 
 /// A VirtualService whose regular expression is none, beside the good ones of bookinfo.
-async fn neighbours(stage: &Stage) -> Result<()> {
+async fn malformed_route(stage: &Stage) -> Result<()> {
     let yaml = "apiVersion: networking.istio.io/v1\nkind: VirtualService\n\
                 metadata: {name: malformed, namespace: bookinfo}\n\
                 spec:\n  hosts: [details]\n  http:\n    - match: [{uri: {regex: \"(\"}}]\n      \
                 route: [{destination: {host: details}}]\n";
-    match manifest::apply(&stage.client, yaml).await {
-        // Admission may refuse it; then that is where the user reads why.
-        Err(refusal) => {
-            let text = format!("{refusal:#}");
-            ensure!(
-                text.contains("regular expression"),
-                "refused without the reason: {text}"
-            );
-        }
-        Ok(()) => told_of_malformed(stage).await?,
+    // Admission may refuse it; then that is where the user reads why.
+    if let Err(refusal) = manifest::apply(&stage.client, yaml).await {
+        let text = format!("{refusal:#}");
+        ensure!(
+            text.contains("regular expression"),
+            "refused without the reason: {text}"
+        );
+    } else {
+        let object = manifest::parse(yaml)?.pop().context("no object")?;
+        let api = manifest::api_of(&stage.client, &object).await?;
+        let what = "its status names the regular expression";
+        let says = |object: &DynamicObject| {
+            let status = object.data["status"].to_string();
+            status.contains("regular expression")
+        };
+        wait::until(&api, "malformed", what, TOLD_WITHIN, says).await?;
     }
     applications::identities(stage).await?;
     manifest::delete(&stage.client, yaml).await
 }
 
-/// The status of the malformed VirtualService names what is wrong with it.
-async fn told_of_malformed(stage: &Stage) -> Result<()> {
-    let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
-    let api: Api<DynamicObject> = Api::namespaced_with(
-        stage.client.clone(),
-        "bookinfo",
-        &ApiResource::from_gvk(&kind),
-    );
-    wait::poll(
-        &stage.client,
-        "bookinfo",
-        "it is told",
-        TOLD_WITHIN,
-        async || {
-            let status = api.get("malformed").await?.data["status"].to_string();
-            Ok(status.contains("regular expression").then_some(()))
-        },
-    )
-    .await
-    .context("the malformed VirtualService says nothing of its error")
+async fn let_go(stage: &Stage) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    namespaces.delete(NAMESPACE, &Default::default()).await?;
+    wait::until_gone(&namespaces, NAMESPACE, COMES_UP).await
 }

@@ -1,9 +1,12 @@
 //! The user stories on one cluster, one after another: each is told through the API server, helm
 //! and git, as a user would, and asserts on what an observer sees.
 //!
-//! Run by `cargo xtask test`; by hand: `cargo test -p fairlead-tests --test e2e -- [name …]`.
+//! Run by `cargo xtask test`; by hand: `cargo test -p fairlead-tests --test e2e -- [part of a name]`,
+//! where what later stories build on is told in any case.
 
 mod bad_input;
+mod deletion;
+mod neighbour;
 mod outage;
 mod suite;
 
@@ -16,6 +19,7 @@ use fairlead_tests::story::applications::{self, Repository};
 use fairlead_tests::story::release::{self, Release};
 use fairlead_tests::story::{COMES_UP, Stage, install};
 
+use crate::neighbour::Neighbour;
 use crate::suite::Suite;
 
 /// The suite's own cluster.
@@ -37,10 +41,10 @@ fn main() -> Result<std::process::ExitCode> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    tokio::runtime::Runtime::new()?.block_on(run())
+    tokio::runtime::Runtime::new()?.block_on(run(arguments))
 }
 
-async fn run() -> Result<std::process::ExitCode> {
+async fn run(only: Vec<String>) -> Result<std::process::ExitCode> {
     let own = Place::from_environment()?;
     let (stage, cluster) = match own {
         Place::Local => {
@@ -53,7 +57,7 @@ async fn run() -> Result<std::process::ExitCode> {
             return Ok(std::process::ExitCode::SUCCESS);
         }
     };
-    let mut suite = Suite::default();
+    let mut suite = Suite::of(only);
     tell(&stage, &mut suite).await;
     if let Some(cluster) = cluster {
         if suite.failed() > 0 {
@@ -91,6 +95,12 @@ async fn tell(stage: &Stage, suite: &mut Suite) {
         .needed("the chart installs", install::chart(stage, "1s"))
         .await;
     bad_input::tell_of_profile(stage, suite).await;
+    suite
+        .story(
+            "a MeshInstall is deleted while it installs",
+            deletion::install_and_delete(stage),
+        )
+        .await;
     suite
         .needed(
             "a MeshInstall becomes Ready, each component with its condition",
@@ -130,8 +140,21 @@ async fn tell(stage: &Stage, suite: &mut Suite) {
         }
         suite.story("Slack is told", slack(stage)).await;
         outage::tell(stage, suite, &repository).await;
+        beside_a_neighbour(stage, suite, &repository).await;
     }
-    bad_input::tell(stage, suite).await;
+}
+
+/// What goes wrong while another application has traffic.
+async fn beside_a_neighbour(stage: &Stage, suite: &mut Suite, repository: &Repository) {
+    let neighbour = Neighbour::start(stage);
+    let Some(neighbour) = suite.needed("the neighbour has traffic", neighbour).await else {
+        return;
+    };
+    bad_input::tell(stage, suite, repository, &neighbour).await;
+    deletion::tell(stage, suite, repository, &neighbour).await;
+    suite
+        .needed("the neighbour had traffic all the while", neighbour.stop())
+        .await;
 }
 
 async fn mesh(stage: &Stage) -> Result<()> {

@@ -6,23 +6,43 @@ use std::process::ExitCode;
 use anyhow::Result;
 use fairlead_runtime::clock;
 use fairlead_tests::console::say;
+use futures::future::LocalBoxFuture;
 
 /// The stories told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Suite {
+    /// Parts of the names that are asked for; all when empty.
+    only: Vec<String>,
     passed: usize,
     failed: Vec<String>,
+    filtered: usize,
     /// The story that the rest cannot do without.
     missing: Option<String>,
 }
 
 impl Suite {
-    /// Tells one story.
+    /// A suite of the stories whose names hold one of these texts, or of all.
+    pub(crate) fn of(only: Vec<String>) -> Self {
+        Self {
+            only,
+            ..Self::default()
+        }
+    }
+
+    /// Tells one story, if it is asked for.
     pub(crate) async fn story<T>(
         &mut self,
         name: &str,
         story: impl Future<Output = Result<T>>,
     ) -> Option<T> {
+        if self.only.is_empty() || self.only.iter().any(|part| name.contains(part)) {
+            return self.told(name, story).await;
+        }
+        self.filtered += 1;
+        None
+    }
+
+    async fn told<T>(&mut self, name: &str, story: impl Future<Output = Result<T>>) -> Option<T> {
         if let Some(missing) = &self.missing {
             say(format!(
                 "test {name} ... FAILED (not told: {missing:?} failed)"
@@ -47,17 +67,19 @@ impl Suite {
         }
     }
 
-    /// Tells a story that all later ones build on.
-    pub(crate) async fn needed<T>(
-        &mut self,
-        name: &str,
-        story: impl Future<Output = Result<T>>,
-    ) -> Option<T> {
-        let outcome = self.story(name, story).await;
-        if outcome.is_none() && self.missing.is_none() {
-            self.missing = Some(name.to_owned());
-        }
-        outcome
+    /// Tells a story that all later ones build on, asked for or not.
+    pub(crate) fn needed<'a, T: 'a>(
+        &'a mut self,
+        name: &'a str,
+        story: impl Future<Output = Result<T>> + 'a,
+    ) -> LocalBoxFuture<'a, Option<T>> {
+        Box::pin(async move {
+            let outcome = self.told(name, story).await;
+            if outcome.is_none() && self.missing.is_none() {
+                self.missing = Some(name.to_owned());
+            }
+            outcome
+        })
     }
 
     /// How many failed so far.
@@ -76,9 +98,10 @@ impl Suite {
             "FAILED"
         };
         say(format!(
-            "test result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
+            "test result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out",
             self.passed,
-            self.failed.len()
+            self.failed.len(),
+            self.filtered,
         ));
         if self.failed.is_empty() {
             ExitCode::SUCCESS

@@ -176,6 +176,23 @@ impl Load {
             .context("the load generator printed nothing")
     }
 
+    /// The counts as of the next second.
+    pub async fn next(&self) -> anyhow::Result<Line> {
+        let now = self.counts().await?;
+        let next = async || {
+            let line = self.counts().await?;
+            Ok((line.at != now.at).then_some(line))
+        };
+        let what = "the load counts on";
+        wait::poll(&self.client, NAMESPACE, what, Duration::from_secs(15), next).await
+    }
+
+    /// What the answers of one whole second are, from now on.
+    pub async fn second(&self) -> anyhow::Result<Line> {
+        let begin = self.next().await?;
+        Ok(self.next().await?.since(&begin))
+    }
+
     /// Every second's counts so far.
     pub async fn history(&self) -> anyhow::Result<Vec<Line>> {
         self.lines().await
@@ -184,8 +201,7 @@ impl Load {
     /// Takes the last counts and removes the pod.
     pub async fn stop(self) -> anyhow::Result<Line> {
         // One more second, so that the last requests are counted.
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        let counts = self.counts().await?;
+        let counts = self.next().await?;
         self.pods().delete(&self.name, &Default::default()).await?;
         wait::until_gone(&self.pods(), &self.name, Duration::from_secs(30)).await?;
         Ok(counts)

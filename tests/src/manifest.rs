@@ -77,7 +77,11 @@ pub async fn delete(client: &Client, yaml: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn api_of(client: &Client, object: &DynamicObject) -> anyhow::Result<Api<DynamicObject>> {
+/// Where objects like this one live.
+///
+/// # Errors
+/// A kind that the API server does not know.
+pub async fn api_of(client: &Client, object: &DynamicObject) -> anyhow::Result<Api<DynamicObject>> {
     let types = object
         .types
         .as_ref()

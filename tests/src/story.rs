@@ -18,6 +18,7 @@ use kube::Client;
 
 use crate::cluster::Cluster;
 use crate::images::Images;
+use crate::manifest;
 use crate::tools::{Tools, workspace};
 
 /// The namespace of the operator, of gitops and of what stands beside them.
@@ -86,6 +87,28 @@ impl Stage {
         let path = self.checkout.join(file);
         std::fs::read_to_string(&path)
             .with_context(|| format!("failed to read `{}`", path.display()))
+    }
+
+    /// A workload of podinfo's to release: the image by name, and what tells one release of it from
+    /// the next.
+    pub fn application(
+        &self,
+        namespace: &str,
+        name: &str,
+        image: &str,
+        release: &str,
+    ) -> anyhow::Result<String> {
+        let values = [
+            ("namespace", namespace),
+            ("name", name),
+            ("image", self.image(image)?),
+            ("release", release),
+        ];
+        let values = values.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        manifest::fill(
+            include_str!("../manifests/application.yaml"),
+            &values.into(),
+        )
     }
 
     /// The reference of an image.

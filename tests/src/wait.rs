@@ -3,9 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use fairlead_runtime::clock;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -25,22 +24,49 @@ pub async fn until<K>(
     mut is: impl FnMut(&K) -> bool,
 ) -> anyhow::Result<K>
 where
-    K: Resource<DynamicType: Default>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
+{
+    watch(api, name, what, deadline, |seen| {
+        seen.filter(|object| is(object)).cloned()
+    })
+    .await
+}
+
+/// Waits until the object `name` is gone.
+pub async fn until_gone<K>(api: &Api<K>, name: &str, deadline: Duration) -> anyhow::Result<()>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
+{
+    watch(api, name, "it is gone", deadline, |seen| {
+        seen.is_none().then_some(())
+    })
+    .await
+}
+
+/// Watches the object `name` until `find` gives something; it sees `None` while there is no object.
+async fn watch<K, T>(
+    api: &Api<K>,
+    name: &str,
+    what: &str,
+    deadline: Duration,
+    mut find: impl FnMut(Option<&K>) -> Option<T>,
+) -> anyhow::Result<T>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize + Send + 'static,
 {
     let mut last: Option<K> = None;
-    let watch = async {
+    // Boxed, as all that is large here: stories hold many of these waits.
+    let watch = Box::pin(async {
         let mut stream = Box::pin(watcher::watch_object(api.clone(), name));
         // The stream recovers by itself; an error is worth a line, not the end.
         while let Some(seen) = stream.next().await {
             match seen {
-                Ok(Some(object)) if is(&object) => return Ok(object),
-                Ok(object) => last = object,
+                Ok(object) => {
+                    if let Some(found) = find(object.as_ref()) {
+                        return Ok(found);
+                    }
+                    last = object;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the watch failed");
                     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -48,48 +74,26 @@ where
             }
         }
         anyhow::bail!("the watch ended")
-    };
+    });
     let start = clock::instant();
     if let Ok(found) = tokio::time::timeout(deadline, watch).await {
         return found;
     }
-    let kind = K::kind(&Default::default()).into_owned();
+    let path = api.resource_url();
     let seen = last.as_ref().map_or_else(
-        || "never seen".to_owned(),
+        || "it is not there".to_owned(),
         |object| serde_yaml_ng::to_string(object).unwrap_or_else(|error| error.to_string()),
     );
     let namespace = last
         .as_ref()
         .and_then(|object| object.meta().namespace.clone());
-    let around = diagnosis::of(api.clone().into_client(), namespace.as_deref()).await;
+    let around = Box::pin(diagnosis::of(
+        api.clone().into_client(),
+        namespace.as_deref(),
+    ))
+    .await;
     let waited = clock::instant() - start;
-    anyhow::bail!("waited {waited:.0?} in vain: {kind} `{name}`: {what}\n{seen}\n{around}")
-}
-
-/// Waits until the object `name` is gone.
-pub async fn until_gone<K>(api: &Api<K>, name: &str, deadline: Duration) -> anyhow::Result<()>
-where
-    K: Resource<DynamicType: Default>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + 'static,
-{
-    let watch = async {
-        let mut stream = Box::pin(watcher::watch_object(api.clone(), name));
-        while let Some(seen) = stream.try_next().await? {
-            if seen.is_none() {
-                return Ok(());
-            }
-        }
-        anyhow::bail!("the watch ended")
-    };
-    let kind = K::kind(&Default::default()).into_owned();
-    tokio::time::timeout(deadline, watch)
-        .await
-        .with_context(|| format!("{kind} `{name}` was not gone after {deadline:?}"))?
+    anyhow::bail!("waited {waited:.0?} in vain: {path}/{name}: {what}\n{seen}\n{around}")
 }
 
 /// Asks `probe` again and again, every 100 ms, for what no watch can tell.
@@ -110,7 +114,7 @@ pub async fn poll<T>(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let around = diagnosis::of(client.clone(), Some(namespace)).await;
+    let around = Box::pin(diagnosis::of(client.clone(), Some(namespace))).await;
     let last = last.map_or_else(String::new, |error| format!("last error: {error:#}\n"));
     anyhow::bail!("waited {deadline:.0?} in vain: {what}\n{last}{around}")
 }

@@ -62,6 +62,11 @@ const CHECKS: &[(&str, &str)] = &[
         "lints",
         "clippy --quiet --workspace --all-targets -- --deny warnings",
     ),
+    (
+        // `--all-targets` leaves out those that `cargo test` must not find by itself.
+        "lints of the suites on servers",
+        "clippy --quiet --package fairlead-tests --test e2e --test apiserver -- --deny warnings",
+    ),
     ("documentation", "doc --quiet --workspace --no-deps"),
 ];
 

@@ -181,6 +181,11 @@ async fn serve(
     }
 }
 
+/// A repository whose server takes every request and answers none.
+async fn keep_silent() -> StatusCode {
+    std::future::pending().await
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
@@ -202,6 +207,7 @@ async fn main() -> anyhow::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.port));
     let router = Router::new()
         .route("/health", get(|| async { "ok" }))
+        .route("/silent.git/{*path}", get(keep_silent))
         .fallback(serve)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(args);

@@ -81,7 +81,6 @@ pub async fn run(
     })
     .await?;
     let ended = clock::now();
-    tokio::time::sleep(Duration::from_millis(1100)).await;
     let exposed = timeline.first_after(pushed, |seen| matches!(seen, Seen::Weight(w) if *w > 0));
     let withdrawn =
         exposed.and_then(|at| timeline.first_after(at, |seen| matches!(seen, Seen::Weight(0))));
@@ -91,7 +90,7 @@ pub async fn run(
         applied: seconds(pushed, applied),
         first_weight: exposed.map(|at| seconds(applied, at)),
         ended: seconds(pushed, ended),
-        load: load.counts().await?.since(&before),
+        load: load.next().await?.since(&before),
         exposed,
         withdrawn,
         reaction: reaction(&timeline, withdrawn),
