@@ -94,6 +94,8 @@ pub struct Routes {
     pub acked: bool,
     /// The version that a guarded write must find.
     pub version: Option<String>,
+    /// What the Canary asks for and their author has decided otherwise, and the fix.
+    pub conflict: Option<String>,
 }
 
 /// One way to divide traffic.

@@ -4,6 +4,7 @@
 
 mod adopted;
 mod created;
+mod settings;
 
 use fairlead_rollout::Split;
 use futures::future::BoxFuture;
@@ -86,17 +87,15 @@ impl Router for VirtualServices {
             let Some(found) = self.find(plan).await? else {
                 return Ok(Routes::default());
             };
-            let spec = &found.data["spec"];
-            let (split, current) = if is_ours(&found, &plan.owner) {
-                created::read(plan, spec, found.annotations())
+            let routes = if is_ours(&found, &plan.owner) {
+                created::read(plan, &found)
             } else {
-                adopted::read(plan, spec)
+                adopted::read(plan, &found)
             };
             Ok(Routes {
-                split,
-                current,
                 acked: is_acked(&found),
                 version: found.resource_version(),
+                ..routes
             })
         })
     }

@@ -2,41 +2,71 @@
 //! them. Pure.
 //!
 //! Istio's weights are relative, so the apex' share of a route is divided exactly: every other
-//! destination's weight is multiplied by a hundred. What the routes were is kept in an annotation,
-//! and put back from there.
+//! destination's weight is multiplied by a hundred. A setting of `spec.service` is added to a
+//! route that has none; where the author has another one, theirs stays and the Canary is refused.
+//! What the routes were, and what was added, is kept in an annotation and taken back from there.
+
+mod conflict;
 
 use fairlead_rollout::{Split, Weight};
 use json_patch::Patch;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use crate::router::{Error, RoutePlan};
+use super::settings::settings;
+use crate::router::{Error, RoutePlan, Routes};
 
 /// The routes as their author wrote them, by their place among the routes to the apex.
 const ORIGINAL: &str = "fairlead.dev/adopted-routes";
 /// The annotation's path in a JSON patch.
 const ORIGINAL_PATH: &str = "/metadata/annotations/fairlead.dev~1adopted-routes";
 
-/// The split that the routes to the apex hold, and whether all of them hold the same.
-pub(super) fn read(plan: &RoutePlan, spec: &Value) -> (Option<Split>, bool) {
+/// What a route was before we held it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Original {
+    /// Its destinations.
+    route: Value,
+    /// What we added, as we wrote it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    added: Map<String, Value>,
+}
+
+/// The split that the routes to the apex hold, and whether all of them are as they should be.
+pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
+    let originals = saved(found);
     let mut splits = Vec::new();
     let mut untouched = false;
-    for route in spec["http"].as_array().into_iter().flatten() {
+    let mut settled = true;
+    for (_, route) in routes(found) {
         match state(plan, route) {
             State::Foreign => {}
             State::Untouched => untouched = true,
-            State::Ours(split) => splits.push(split),
+            State::Ours(split) => {
+                let original = originals.get(splits.len()).cloned().unwrap_or_default();
+                settled &= set(plan, route, 0, original).0.is_empty();
+                splits.push(split);
+            }
         }
     }
-    let Some(first) = splits.first().copied() else {
-        return (None, false);
-    };
-    // Someone who added a route to the apex sends it past the split: that is put right.
-    (
-        Some(first),
-        !untouched && splits.iter().all(|split| *split == first),
-    )
+    let split = splits.first().copied();
+    Routes {
+        split,
+        // Someone who added a route to the apex sends it past the split: that is put right.
+        current: split.is_some()
+            && !untouched
+            && settled
+            && splits.iter().all(|one| Some(*one) == split),
+        conflict: conflict::find(plan, found, &originals),
+        ..Routes::default()
+    }
+}
+
+/// The routes of a VirtualService, by their place.
+fn routes(found: &DynamicObject) -> impl Iterator<Item = (usize, &Value)> {
+    let http = found.data["spec"]["http"].as_array();
+    http.into_iter().flatten().enumerate()
 }
 
 enum State {
@@ -92,25 +122,27 @@ pub(super) fn patch(
     let mut changes = vec![guard(
         version.or(found.metadata.resource_version.as_deref()),
     )];
-    let mut originals: Vec<Value> = saved(found);
+    let mut originals = saved(found);
     let mut place = 0;
-    for (index, route) in found.data["spec"]["http"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (index, route) in routes(found) {
         let is_new = match state(plan, route) {
             State::Foreign => continue,
             State::Untouched => true,
             State::Ours(_) => false,
         };
         if is_new || place >= originals.len() {
-            originals.insert(place.min(originals.len()), route["route"].clone());
+            let original = Original {
+                route: route["route"].clone(),
+                ..Original::default()
+            };
+            originals.insert(place.min(originals.len()), original);
         }
-        let divided = divide(plan, &originals[place], split);
-        place += 1;
+        let divided = divide(plan, &originals[place].route, split);
         changes.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": divided }));
+        let (edits, original) = set(plan, route, index, originals[place].clone());
+        originals[place] = original;
+        place += 1;
+        changes.extend(edits);
         changes.extend(mirror(plan, route, index, split));
     }
     if place == 0 {
@@ -124,24 +156,60 @@ pub(super) fn patch(
     Ok(to_patch(changes))
 }
 
+/// The edits that give a route the settings of the Canary, with what is then ours in it.
+fn set(
+    plan: &RoutePlan,
+    route: &Value,
+    index: usize,
+    mut original: Original,
+) -> (Vec<Value>, Original) {
+    let path = |field: &str| format!("/spec/http/{index}/{field}");
+    let wanted = settings(plan);
+    let mut edits = Vec::new();
+    let given_up: Vec<String> = original
+        .added
+        .keys()
+        .filter(|field| !wanted.contains_key(*field))
+        .cloned()
+        .collect();
+    for field in given_up {
+        if original.added.remove(&field).as_ref() == Some(&route[&field]) {
+            edits.push(json!({ "op": "remove", "path": path(&field) }));
+        }
+    }
+    for (field, value) in wanted {
+        let live = &route[&field];
+        let is_ours = original.added.contains_key(&field);
+        if *live == value || !(live.is_null() || is_ours) {
+            continue;
+        }
+        edits.push(json!({ "op": "add", "path": path(&field), "value": value }));
+        original.added.insert(field, value);
+    }
+    (edits, original)
+}
+
 /// Puts the routes back; `None` when nothing of ours is in them.
 pub(super) fn restore(plan: &RoutePlan, found: &DynamicObject) -> Option<Patch> {
     let originals = saved(found);
     let mut changes = vec![guard(found.metadata.resource_version.as_deref())];
     let mut place = 0;
-    for (index, route) in found.data["spec"]["http"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (index, route) in routes(found) {
         let State::Ours(_) = state(plan, route) else {
             continue;
         };
-        let whole = json!([{ "destination": { "host": plan.apex } }]);
-        let original = originals.get(place).cloned().unwrap_or(whole);
+        let whole = || Original {
+            route: json!([{ "destination": { "host": plan.apex } }]),
+            ..Original::default()
+        };
+        let original = originals.get(place).cloned().unwrap_or_else(whole);
         place += 1;
-        changes.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": original }));
+        changes.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": original.route }));
+        let ours = original.added.iter();
+        let ours = ours.filter(|(field, value)| route[field.as_str()] == **value);
+        changes.extend(ours.map(
+            |(field, _)| json!({ "op": "remove", "path": format!("/spec/http/{index}/{field}") }),
+        ));
         changes.extend(mirror(plan, route, index, Split::PRIMARY));
     }
     if found.annotations().contains_key(ORIGINAL) {
@@ -162,7 +230,7 @@ fn guard(version: Option<&str>) -> Value {
     json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": version })
 }
 
-fn saved(found: &DynamicObject) -> Vec<Value> {
+fn saved(found: &DynamicObject) -> Vec<Original> {
     found
         .annotations()
         .get(ORIGINAL)
@@ -170,8 +238,8 @@ fn saved(found: &DynamicObject) -> Vec<Value> {
         .unwrap_or_default()
 }
 
-fn annotate(found: &DynamicObject, originals: &[Value]) -> Vec<Value> {
-    let text = Value::from(originals.to_vec()).to_string();
+fn annotate(found: &DynamicObject, originals: &[Original]) -> Vec<Value> {
+    let text = json!(originals).to_string();
     if found.annotations().get(ORIGINAL) == Some(&text) {
         return Vec::new();
     }
@@ -236,99 +304,4 @@ fn to_patch(changes: Vec<Value>) -> Patch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::router::virtual_service::resource;
-
-    fn plan() -> RoutePlan {
-        let canary = serde_json::from_value(json!({
-            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-            "metadata": { "name": "podinfo", "namespace": "test", "uid": "1" },
-            "spec": {
-                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
-                "service": { "port": 80 },
-                "analysis": {},
-            },
-        }));
-        RoutePlan::new(&canary.unwrap()).unwrap()
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
-    fn object(http: Value) -> DynamicObject {
-        let mut object = DynamicObject::new("podinfo", &resource()).within("test");
-        object.metadata.resource_version = Some("7".to_owned());
-        object.data =
-            json!({ "spec": { "hosts": ["a.example"], "http": http, "unknown": { "x": 1 } } });
-        object
-    }
-
-    fn apply(object: &DynamicObject, patch: &Patch) -> DynamicObject {
-        let mut value = serde_json::to_value(object).unwrap();
-        json_patch::patch(&mut value, patch).unwrap();
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn at(percent: i64) -> Split {
-        Split::to_canary(Weight::clamped(percent))
-    }
-
-    fn original() -> Value {
-        json!([
-            { "match": [{ "uri": { "prefix": "/other" } }], "route": [{ "destination": { "host": "other" } }] },
-            { "name": "main", "timeout": "3s", "custom": true,
-              "route": [{ "destination": { "host": "podinfo.test.svc.cluster.local", "port": { "number": 80 } } }] },
-            { "route": [
-                { "destination": { "host": "podinfo" }, "weight": 33 },
-                { "destination": { "host": "other" }, "weight": 67 },
-            ] },
-        ])
-    }
-
-    #[test]
-    fn only_the_apexs_share_is_divided_and_unknown_fields_stay() {
-        let before = object(original());
-        let after = apply(&before, &patch(&plan(), &before, at(25), None).unwrap());
-        let http = &after.data["spec"]["http"];
-        assert_eq!(http[0], original()[0]);
-        assert_eq!(http[1]["custom"], true);
-        assert_eq!(http[1]["route"][1]["weight"], 25);
-        assert_eq!(http[1]["route"][1]["destination"]["port"]["number"], 80);
-        let weights: Vec<_> = (0..3)
-            .map(|i| http[2]["route"][i]["weight"].as_i64())
-            .collect();
-        assert_eq!(weights, [Some(33 * 75), Some(33 * 25), Some(6700)]);
-        assert_eq!(after.data["spec"]["unknown"]["x"], 1);
-        assert_eq!(read(&plan(), &after.data["spec"]), (Some(at(25)), true));
-    }
-
-    #[test]
-    fn giving_back_restores_the_original() {
-        let before = object(original());
-        let mut now = before.clone();
-        for percent in [0, 10, 33, 100, 0] {
-            now = apply(&now, &patch(&plan(), &now, at(percent), None).unwrap());
-            assert_eq!(read(&plan(), &now.data["spec"]), (Some(at(percent)), true));
-        }
-        let restored = apply(&now, &restore(&plan(), &now).unwrap());
-        assert_eq!(restored, before);
-        assert!(restore(&plan(), &restored).is_none());
-    }
-
-    #[test]
-    fn without_a_route_to_the_apex_there_is_nothing_to_adopt() {
-        let foreign = object(json!([{ "route": [{ "destination": { "host": "other" } }] }]));
-        patch(&plan(), &foreign, at(10), None).unwrap_err();
-        assert_eq!(read(&plan(), &foreign.data["spec"]), (None, false));
-    }
-
-    #[test]
-    fn a_route_that_its_author_adds_later_is_divided_too() {
-        let before = object(original());
-        let mut now = apply(&before, &patch(&plan(), &before, at(25), None).unwrap());
-        let added = json!({ "route": [{ "destination": { "host": "podinfo" } }] });
-        now.data["spec"]["http"].as_array_mut().unwrap().push(added);
-        assert_eq!(read(&plan(), &now.data["spec"]), (Some(at(25)), false));
-        let now = apply(&now, &patch(&plan(), &now, at(25), None).unwrap());
-        assert_eq!(read(&plan(), &now.data["spec"]), (Some(at(25)), true));
-    }
-}
+mod tests;

@@ -1,33 +1,30 @@
 //! The VirtualService that a Canary makes: it follows `spec.service` in full. Pure.
 
-use std::collections::BTreeMap;
-
 use fairlead_crds::annotation;
 use fairlead_crds::canary::{CanaryHeaderMatch, CanaryMatch};
 use fairlead_crds::networking::HttpMatchRequest;
 use fairlead_rollout::{Split, Weight};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
-use crate::router::{RoutePlan, includes};
+use super::settings::{settings, without_nulls};
+use crate::router::{RoutePlan, Routes, includes};
 
-/// The split that `spec` holds, and whether all else is as planned.
-pub(super) fn read(
-    plan: &RoutePlan,
-    spec: &Value,
-    annotations: &BTreeMap<String, String>,
-) -> (Option<Split>, bool) {
+/// The split that it holds, and whether all else is as planned.
+pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
+    let spec = &found.data["spec"];
     let Some(split) = split(plan, spec) else {
-        return (None, false);
+        return Routes::default();
     };
     let wanted = build(plan, split, None);
-    let annotated = wanted["metadata"]["annotations"]
-        .as_object()
-        .is_some_and(|wanted| {
-            wanted
-                .iter()
-                .all(|(key, value)| annotations.get(key).map(String::as_str) == value.as_str())
-        });
-    (Some(split), annotated && includes(spec, &wanted["spec"]))
+    let live = json!(found.annotations());
+    Routes {
+        split: Some(split),
+        current: includes(&live, &wanted["metadata"]["annotations"])
+            && includes(spec, &wanted["spec"]),
+        ..Routes::default()
+    }
 }
 
 /// The split of the first route to the canary.
@@ -148,51 +145,6 @@ fn http(plan: &RoutePlan, split: Split) -> Value {
         json!([destination(plan, &plan.primary, 100)]),
     );
     json!([main, others])
-}
-
-/// The user's settings, as far as they are set.
-fn settings(plan: &RoutePlan) -> Map<String, Value> {
-    let service = &plan.service;
-    let rewrite = service
-        .rewrite
-        .as_ref()
-        .map(|rewrite| json!({ "uri": rewrite.uri, "authority": rewrite.authority }));
-    let matches = (!service.r#match.is_empty()).then(|| json!(service.r#match));
-    [
-        ("match", matches),
-        ("rewrite", rewrite),
-        (
-            "timeout",
-            service.timeout.as_ref().map(|timeout| json!(timeout)),
-        ),
-        (
-            "retries",
-            service.retries.as_ref().map(|retries| json!(retries)),
-        ),
-        (
-            "corsPolicy",
-            service.cors_policy.as_ref().map(|cors| json!(cors)),
-        ),
-        (
-            "headers",
-            service.headers.as_ref().map(|headers| json!(headers)),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), without_nulls(value?))))
-    .collect()
-}
-
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => fields
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name, without_nulls(value)))
-            .collect(),
-        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        other => other,
-    }
 }
 
 fn destinations(plan: &RoutePlan, split: Split) -> Value {
