@@ -4,6 +4,7 @@
 //! checks comes from a timer. The order of a look is what makes a crash harmless: the state is
 //! stored, guarded by the version that the look began with, before anything follows from it.
 
+mod accept;
 mod checks;
 mod cleanup;
 mod desk;
@@ -38,11 +39,12 @@ use kube::{Client, ResourceExt};
 pub use self::metrics::Metrics;
 pub use self::watch::spawn;
 
+use self::accept::accept;
 use self::desk::Desk;
 use self::events::{Teller, Trouble};
 use self::fights::Fights;
 use self::look::Look;
-use self::validate::{Limits, validate};
+use self::validate::Limits;
 use crate::router::Router;
 use crate::workload::Workload;
 
@@ -96,7 +98,9 @@ enum Error {
 impl Failure for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Execute(execute::Error::Lost(_)) => Class::Waiting(HELD_POLL),
+            Self::Execute(execute::Error::Lost(_) | execute::Error::Forgotten(_)) => {
+                Class::Waiting(HELD_POLL)
+            }
             Self::Fetch(_)
             | Self::StoreStatus(_)
             | Self::Finalize(_)
@@ -134,8 +138,8 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
     };
     // pure
-    let plan = match validate(&canary, context.settings.limits) {
-        Ok(plan) => plan,
+    let accepted = match accept(&canary, context.settings.limits) {
+        Ok(accepted) => accepted,
         Err(error) => {
             let note = error.to_string();
             return Box::pin(context.refuse(&api, canary, Trouble::Invalid, note)).await;
@@ -146,7 +150,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         return Box::pin(context.refuse(&api, canary, Trouble::TargetTaken, note)).await;
     }
     let begun = clock::instant();
-    let mut look = Look::new(&context, api, canary, plan);
+    let mut look = Look::new(&context, api, canary, accepted);
     let outcome = Box::pin(look.run()).await;
     context
         .metrics

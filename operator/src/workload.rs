@@ -127,6 +127,12 @@ pub trait Workload: Send + Sync {
         names: &'a Names,
         identity: &'a str,
     ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>>;
+    /// The template that the primary was given with a revision, as long as the cluster keeps it.
+    fn given<'a>(
+        &'a self,
+        names: &'a Names,
+        revision: &'a Revision,
+    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>>;
     /// Sets the target's replicas, if it is still at `guard`.
     fn scale<'a>(
         &'a self,

@@ -43,6 +43,15 @@ pub enum Effect {
     PromotePrimary {
         /// What was analysed.
         revision: Revision,
+        /// What the primary was last proven to run: its configs are kept, to be put back if the
+        /// primary does not come up.
+        keeping: Option<Revision>,
+    },
+    /// Give the primary the template and the configs that it had under `revision`, after a
+    /// promotion that failed.
+    RestorePrimary {
+        /// The promoted revision.
+        revision: Revision,
     },
     /// Call a hook and hand its answer to the next step.
     CallHook {

@@ -96,6 +96,9 @@ pub struct Observation {
     pub answers: Vec<Answer>,
     /// Whether the Canary is being deleted and waits for us to give back.
     pub deleting: bool,
+    /// What is wrong with the spec as people see it, and the fix; the strategy is then that of the
+    /// last one that could be carried out.
+    pub invalid: Option<String>,
 }
 
 impl Observation {

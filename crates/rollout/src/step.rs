@@ -6,6 +6,7 @@
 //! phase may go around, in `traffic`; the order in which hooks and metrics are asked in `agenda`.
 
 mod agenda;
+mod freeze;
 mod progress;
 mod promote;
 mod remove;
@@ -122,6 +123,9 @@ impl Machine<'_> {
         }
         if self.strategy.suspended {
             return wait("suspended: nothing is changed until `spec.suspend` is false");
+        }
+        if let Some(why) = &self.seen.invalid {
+            return self.freeze(why);
         }
         match self.state.phase {
             None | Some(Phase::Terminating | Phase::Terminated) => {

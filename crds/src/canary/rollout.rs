@@ -12,6 +12,9 @@ use super::Number;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
+    /// The last spec that could be carried out, as JSON; it stays in force while the present one
+    /// cannot be.
+    pub accepted_spec: Option<String>,
     /// The revision that the primary was last proven to run.
     pub promoted_revision: Option<String>,
     /// The revision that failed last; it is not tried again.

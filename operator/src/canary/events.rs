@@ -55,10 +55,15 @@ pub(super) enum Trouble {
     AlertLost,
 }
 
+impl Trouble {
+    /// The reason of a spec that cannot be carried out.
+    pub(super) const INVALID: &'static str = "InvalidSpec";
+}
+
 impl events::Reason for Trouble {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Invalid => "InvalidSpec",
+            Self::Invalid => Self::INVALID,
             Self::TargetTaken => "TargetTaken",
             Self::Failed => "ReconcileFailed",
             Self::FieldFought => "FieldFought",

@@ -16,7 +16,7 @@ use super::revision::{compose, identity};
 use super::validate::Validated;
 use crate::router::{self, Router};
 use crate::workload::autoscaler;
-use crate::workload::configs::{Configs, rename};
+use crate::workload::configs::{Configs, Copies, rename};
 use crate::workload::{self, PrimaryPlan, Selector, Workload};
 
 /// The selector of someone else's Service as it was before we led it to the primary.
@@ -49,6 +49,12 @@ pub(super) enum Error {
          release a new revision"
     )]
     Lost(Revision),
+    /// A promotion failed and what the primary ran before is gone.
+    #[error(
+        "the primary did not come up, and the cluster no longer keeps what it ran with revision \
+         {0}: release a fix, and give the target a `revisionHistoryLimit` of at least 1"
+    )]
+    Forgotten(Revision),
 }
 
 impl Error {
@@ -60,7 +66,7 @@ impl Error {
             Self::Write { source, .. } => source.is_conflict(),
             Self::Workload(error) => conflict(error.api()),
             Self::Router(error) => conflict(error.api()),
-            Self::Lost(_) => false,
+            Self::Lost(_) | Self::Forgotten(_) => false,
         }
     }
 }
@@ -94,7 +100,10 @@ impl Executor<'_> {
                 Ok(())
             }
             Effect::ScaleCanary { replicas } => self.scale(*replicas).await,
-            Effect::PromotePrimary { revision } => self.promote(revision).await,
+            Effect::PromotePrimary { revision, keeping } => {
+                self.promote(revision, keeping.as_ref()).await
+            }
+            Effect::RestorePrimary { revision } => self.restore(revision).await,
             Effect::GiveBack => self.give_back().await,
             Effect::CallHook { .. } | Effect::Measure { .. } => Ok(()),
         }
@@ -175,42 +184,74 @@ impl Executor<'_> {
                 .await?;
             kept.ok_or_else(|| Error::Lost(revision.clone()))?
         };
-        self.apply_primary(revision, template).await
+        let configs = self.configs(&template).await?;
+        self.copy(revision, template, &configs).await
     }
 
-    async fn promote(&self, revision: &Revision) -> Result<(), Error> {
+    async fn promote(&self, revision: &Revision, keeping: Option<&Revision>) -> Result<(), Error> {
         let moved = || Error::Moved(revision.clone());
         let target = self.world.target.as_ref().ok_or_else(moved)?;
         let current = target.template.as_ref().map_err(|_unknown| moved())?;
         // What was analysed, and nothing that came in the meantime.
-        let pod = current.spec.spec.clone().unwrap_or_default();
-        let configs = Configs::read(self.client, &self.plan.names.namespace, &pod)
-            .await
-            .map_err(workload::Error::from)?;
+        let configs = self.configs(&current.spec).await?;
         if compose(&current.identity, &configs.hashes()) != *revision {
             return Err(moved());
         }
-        self.apply_primary(revision, current.spec.clone()).await
+        let existing = self.world.primary.as_ref();
+        let runs = existing.and_then(|primary| primary.revision.as_ref());
+        if let Some(proven) = keeping.filter(|keeping| runs == Some(keeping)) {
+            let kept = self.copies().keep(&configs, proven).await;
+            kept.map_err(workload::Error::from)?;
+        }
+        self.copy(revision, current.spec.clone(), &configs).await
+    }
+
+    async fn restore(&self, revision: &Revision) -> Result<(), Error> {
+        let given = self.workload.given(&self.plan.names, revision).await?;
+        let template = given.ok_or_else(|| Error::Forgotten(revision.clone()))?;
+        if let Some(pod) = &template.spec {
+            let put_back = self.copies().put_back(pod, revision).await;
+            put_back.map_err(workload::Error::from)?;
+        }
+        self.apply_primary(revision, template).await
+    }
+
+    async fn configs(&self, template: &PodTemplateSpec) -> Result<Configs, Error> {
+        let pod = template.spec.clone().unwrap_or_default();
+        let configs = Configs::read(self.client, &self.plan.names.namespace, &pod).await;
+        Ok(configs.map_err(workload::Error::from)?)
+    }
+
+    fn copies(&self) -> Copies<'_> {
+        Copies {
+            client: self.client,
+            namespace: &self.plan.names.namespace,
+            primary: &self.plan.names.primary,
+            owner: &self.plan.route.owner,
+        }
+    }
+
+    /// Gives the primary a template of the target's, with configs of its own.
+    async fn copy(
+        &self,
+        revision: &Revision,
+        mut template: PodTemplateSpec,
+        configs: &Configs,
+    ) -> Result<(), Error> {
+        let written = self.copies().write(configs).await;
+        written.map_err(workload::Error::from)?;
+        rename(template.spec.get_or_insert_default(), &configs.renamed());
+        self.apply_primary(revision, template).await
     }
 
     async fn apply_primary(
         &self,
         revision: &Revision,
-        mut template: PodTemplateSpec,
+        template: PodTemplateSpec,
     ) -> Result<(), Error> {
         let Some(target) = &self.world.target else {
             return Err(Error::Moved(revision.clone()));
         };
-        let owner = &self.plan.route.owner;
-        let namespace = &self.plan.names.namespace;
-        let pod = template.spec.get_or_insert_default();
-        let configs = Configs::read(self.client, namespace, pod).await;
-        let configs = configs.map_err(workload::Error::from)?;
-        configs
-            .copy(self.client, namespace, owner)
-            .await
-            .map_err(workload::Error::from)?;
-        rename(pod, &configs.renamed());
         let existing = self.world.primary.as_ref();
         let scaled_by_others = self.plan.autoscaler.is_some();
         let replicas = match existing {
@@ -222,7 +263,7 @@ impl Executor<'_> {
             template,
             revision,
             replicas: replicas.max(1),
-            owner: owner.clone(),
+            owner: self.plan.route.owner.clone(),
             guard: existing.map(|primary| primary.resource_version.clone()),
         };
         self.workload

@@ -13,6 +13,7 @@ use kube::api::{Api, PostParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
+use super::accept::{Accepted, remember};
 use super::desk::Reply;
 use super::execute::Executor;
 use super::fights::Field;
@@ -33,21 +34,24 @@ pub(super) struct Look<'a> {
     pub(super) api: Api<Canary>,
     pub(super) canary: Canary,
     plan: Validated,
+    invalid: Option<String>,
 }
 
 impl<'a> Look<'a> {
     /// A look at `canary` as the API server holds it now.
-    pub(super) const fn new(
+    pub(super) fn new(
         context: &'a Context,
         api: Api<Canary>,
         canary: Canary,
-        plan: Validated,
+        accepted: Accepted,
     ) -> Self {
+        let Accepted { plan, invalid } = accepted;
         Self {
             context,
             api,
             canary,
             plan,
+            invalid,
         }
     }
 
@@ -116,6 +120,7 @@ impl<'a> Look<'a> {
             workload: &*self.context.workload,
             router: &*self.context.router,
             plan: &self.plan,
+            invalid: self.invalid.as_deref(),
         };
         let in_flight = matches!(
             state.phase,
@@ -134,7 +139,9 @@ impl<'a> Look<'a> {
         replies: &[(ProbeKey, Reply)],
         now: Timestamp,
     ) -> Result<bool> {
-        let mut status = self.canary.status.clone().unwrap_or_default();
+        let before = self.canary.status.clone();
+        let invalid = world.observation.invalid.as_deref();
+        let mut status = before.clone().unwrap_or_default();
         for (_, reply) in replies
             .iter()
             .filter(|(_, reply)| !reply.findings.is_empty())
@@ -146,19 +153,30 @@ impl<'a> Look<'a> {
             status.tracked_configs = world.hashes();
         }
         status::store(&mut status, &decision.state, now);
+        if self.invalid.is_none() {
+            remember(&mut status, &self.canary.spec);
+        }
         // The machine speaks of the target; people know it by its kind and name.
         let target = &self.canary.spec.target_ref;
         let target = format!("{} `{}`", target.kind, target.name);
         let message = decision.message.replace("the target", &target);
         let report = status::Report {
             message: &message,
-            trouble: None,
+            trouble: invalid.map(|_| status::Trouble::Stalled(events::Trouble::INVALID)),
             inert: &self.plan.inert,
             generation: self.canary.metadata.generation,
             now,
         };
         status::conclude(&mut status, &report);
-        self.write_status(status).await
+        let is_news =
+            invalid.is_some() && !status::is_stalled(before.as_ref(), events::Trouble::INVALID);
+        let stored = self.write_status(status).await?;
+        if let (Some(why), true, true) = (invalid, stored, is_news) {
+            let teller = &self.context.teller;
+            let trouble = events::Trouble::Invalid;
+            teller.warn(&self.canary, trouble, why.to_owned()).await;
+        }
+        Ok(stored)
     }
 
     /// Replaces the status, guarded by the version that this look began with.
@@ -268,6 +286,7 @@ impl<'a> Look<'a> {
             | Effect::CreatePrimary { .. }
             | Effect::Route { .. }
             | Effect::PromotePrimary { .. }
+            | Effect::RestorePrimary { .. }
             | Effect::CallHook { .. }
             | Effect::Measure { .. }
             | Effect::GiveBack => return None,
@@ -362,6 +381,7 @@ impl<'a> Look<'a> {
             | Effect::SetSplit { .. }
             | Effect::ScaleCanary { .. }
             | Effect::PromotePrimary { .. }
+            | Effect::RestorePrimary { .. }
             | Effect::GiveBack => {}
         }
     }
@@ -391,6 +411,7 @@ fn open_question(decision: &Decision) -> Option<ProbeKey> {
         | Effect::SetSplit { .. }
         | Effect::ScaleCanary { .. }
         | Effect::PromotePrimary { .. }
+        | Effect::RestorePrimary { .. }
         | Effect::GiveBack => None,
     })
 }

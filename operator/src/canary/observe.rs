@@ -81,6 +81,8 @@ pub(super) struct Observer<'a> {
     pub(super) router: &'a dyn Router,
     /// The Canary.
     pub(super) plan: &'a Validated,
+    /// What is wrong with its spec, when the plan is that of an earlier one.
+    pub(super) invalid: Option<&'a str>,
 }
 
 impl Observer<'_> {
@@ -149,6 +151,10 @@ impl Observer<'_> {
             acked: routes.acked,
             answers,
             deleting,
+            invalid: self
+                .invalid
+                .map(ToOwned::to_owned)
+                .or_else(|| routes.conflict.clone()),
         };
         let apex = apex.clone();
         Ok(World {

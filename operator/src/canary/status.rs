@@ -102,10 +102,7 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
     status.canary_weight = Some(Number::from(u32::from(weight.get())));
     status.failed_checks = Some(Number::from(run.map_or(0, |run| run.failed_checks)));
     status.iterations = Some(Number::from(run.map_or(0, |run| run.iterations)));
-    let checks = before
-        .rollout
-        .as_ref()
-        .map(|rollout| rollout.checks.clone());
+    let kept = before.rollout.clone().unwrap_or_default();
     status.rollout = Some(RolloutStatus {
         promoted_revision: state.promoted.clone().map(|revision| revision.0),
         refused_revision: state.refused.clone().map(|revision| revision.0),
@@ -121,7 +118,8 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
         retained: state.retained,
         closing: state.closing,
         unready_since: state.unready_since.map(MicroTime),
-        checks: checks.unwrap_or_default(),
+        checks: kept.checks,
+        accepted_spec: kept.accepted_spec,
     });
     if *status != before {
         status.last_transition_time = Some(Time(now));
@@ -203,6 +201,14 @@ const fn promoted(phase: CanaryPhase) -> ConditionStatus {
         | CanaryPhase::Terminating
         | CanaryPhase::Terminated => ConditionStatus::Unknown,
     }
+}
+
+/// Whether a status says that people have to act, for this reason.
+pub(super) fn is_stalled(status: Option<&CanaryStatus>, reason: &str) -> bool {
+    let conditions = status.map(|status| status.conditions.as_slice());
+    conditions.unwrap_or_default().iter().any(|condition| {
+        condition.type_ == ConditionType::Stalled.as_str() && condition.reason == reason
+    })
 }
 
 /// Sets the conditions that follow from the state.

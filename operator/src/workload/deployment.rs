@@ -199,6 +199,15 @@ fn template_of(set: &ReplicaSet) -> Option<PodTemplateSpec> {
     Some(template)
 }
 
+/// Whether a primary's template was made for a revision.
+fn is_given(template: &PodTemplateSpec, revision: &Revision) -> bool {
+    let annotations = template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.annotations.as_ref());
+    annotations.and_then(|all| all.get(annotation::REVISION)) == Some(&revision.0)
+}
+
 /// Ready when all replicas are updated and available; the thresholds judge endpoints, not this.
 fn readiness(deployment: &Deployment) -> Readiness {
     if !observed(deployment) {
@@ -275,6 +284,21 @@ impl Workload for Deployments {
                 .iter()
                 .find(|set| set.labels().get(HASH).map(String::as_str) == Some(identity));
             Ok(found.and_then(template_of))
+        })
+    }
+
+    fn given<'a>(
+        &'a self,
+        names: &'a Names,
+        revision: &'a Revision,
+    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>> {
+        Box::pin(async move {
+            let Some(primary) = self.find(&names.namespace, &names.primary).await? else {
+                return Ok(None);
+            };
+            let sets = self.replica_sets(&primary).await?;
+            let mut templates = sets.iter().filter_map(template_of);
+            Ok(templates.find(|template| is_given(template, revision)))
         })
     }
 

@@ -14,7 +14,7 @@ impl Machine<'_> {
     pub(super) fn progress(&mut self) -> Last {
         let primary = self.primary()?;
         self.follow_revision()?;
-        self.withdraw_or_restore(&primary)?;
+        self.withdraw(&primary)?;
         let wanted = self.run()?.split();
         if self
             .seen
@@ -74,7 +74,7 @@ impl Machine<'_> {
     }
 
     /// Takes the traffic from a canary that cannot answer it, if the primary can.
-    fn withdraw_or_restore(&mut self, primary: &Role) -> Turn {
+    pub(super) fn withdraw(&mut self, primary: &Role) -> Turn {
         let canary_serves = self.canary().serves();
         let run = self.run()?;
         let carries = run.split().reaches_canary();

@@ -42,13 +42,14 @@ impl Machine<'_> {
             }
             Ok(_) => {
                 let message = format!("giving revision {revision} to the primary");
-                self.act(Effect::PromotePrimary { revision }, message)
+                let keeping = self.state.promoted.clone();
+                self.act(Effect::PromotePrimary { revision, keeping }, message)
             }
         }
     }
 
     /// A canary that no longer runs what was analysed, or runs nothing, loses its traffic at once.
-    fn protect(&mut self, primary: &Role) -> Turn {
+    pub(super) fn protect(&mut self, primary: &Role) -> Turn {
         let canary_serves = self.canary().serves();
         let seen = self.seen.current().cloned();
         let run = self.run()?;

@@ -64,7 +64,12 @@ impl Machine<'_> {
         if let Some(run) = &mut self.state.run {
             run.weight = want.canary;
         }
-        self.settle(want)?;
+        let settled = self.settle(want);
+        // Traffic first; but a primary that nobody can send traffic to needs this to recover.
+        if !matches!(settled, Err(Pause::Act(_))) {
+            self.restore_primary()?;
+        }
+        settled?;
         let next = self.new_revision();
         if next.is_none() && !self.state.retained {
             self.scale_down()?;
@@ -81,8 +86,28 @@ impl Machine<'_> {
         wait(AT_REST)
     }
 
+    /// A primary that did not come up with a revision gets back what it ran before.
+    fn restore_primary(&mut self) -> Turn {
+        let given = self
+            .seen
+            .primary
+            .as_ref()
+            .and_then(|primary| primary.revision.as_ref());
+        let failed = self.state.phase == Some(Phase::Failed)
+            && given.is_some()
+            && given == self.state.refused.as_ref()
+            // A fix goes to the primary over whatever it has.
+            && !(self.state.retained && self.new_revision().is_some());
+        let promoted = self.state.promoted.clone();
+        let Some(revision) = promoted.filter(|promoted| failed && Some(promoted) != given) else {
+            return Ok(());
+        };
+        let message = format!("giving revision {revision} back to the primary");
+        self.act(Effect::RestorePrimary { revision }, message)
+    }
+
     /// A canary kept after a failed promotion is let go when it no longer serves.
-    fn release_lost_canary(&mut self) {
+    pub(super) fn release_lost_canary(&mut self) {
         let primary_serves = self.seen.primary.as_ref().is_some_and(super::Role::serves);
         if self.state.retained && !self.canary().serves() && primary_serves {
             self.state.retained = false;

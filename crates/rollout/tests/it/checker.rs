@@ -78,6 +78,11 @@ impl Checker {
 
     /// Judges an effect at the moment it is carried out, by the stored state and the world.
     pub(crate) fn executes(&mut self, stored: &State, seen: &Observation, effect: &Effect) {
+        if seen.invalid.is_some() && !seen.deleting {
+            let rescues = matches!(effect, Effect::SetSplit { from, to } if to.canary < from.canary
+                || (from.mirrored && !to.mirrored));
+            assert!(rescues, "{effect:?} for a spec that cannot be carried out");
+        }
         match effect {
             Effect::SetSplit { to, .. } => self.judge_split(stored, seen, *to),
             Effect::Route { split } => {
@@ -100,13 +105,17 @@ impl Checker {
                 );
             }
             Effect::ScaleCanary { .. } | Effect::Prepare | Effect::CreatePrimary { .. } => {}
-            Effect::PromotePrimary { revision } => {
+            Effect::PromotePrimary { revision, .. } => {
                 assert_eq!(stored.phase, Some(Phase::Promoting));
                 assert_eq!(seen.current(), Some(revision), "the target has moved on");
                 assert!(
                     self.skips_analysis || self.measured.contains(revision),
                     "{revision} was promoted without a check"
                 );
+            }
+            Effect::RestorePrimary { revision } => {
+                assert_eq!(stored.phase, Some(Phase::Failed));
+                assert_eq!(stored.promoted.as_ref(), Some(revision));
             }
             Effect::CallHook { key, .. } | Effect::Measure { key } => {
                 let run = stored.run.as_ref().expect("a run");

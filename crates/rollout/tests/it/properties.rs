@@ -94,6 +94,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::EditRoutes),
         1 => Just(Act::Mute),
         1 => Just(Act::Unmute),
+        1 => Just(Act::BreakSpec),
+        2 => Just(Act::MendSpec),
     ]
 }
 
@@ -107,6 +109,7 @@ fn tell(strategy: &Rollout, acts: &[(u32, Act)], crash: Option<Crash>) -> World 
     }
     world.run_for(30);
     world.act(Act::Recover);
+    world.act(Act::MendSpec);
     world.run_for(400);
     world
 }
@@ -176,6 +179,7 @@ proptest! {
         let mut world = tell(&strategy, &acts, Some(crash));
         // The crash, and with it the loss, may come after the story's own recovery.
         world.act(Act::Recover);
+        world.act(Act::MendSpec);
         world.run_for(400);
         prop_assert!(is_at_rest(&world), "{:?}", world.state);
     }
@@ -245,6 +249,7 @@ fn every_act_between_any_two_writes_breaks_no_rule() {
         Act::DeleteRoutes,
         Act::EditRoutes,
         Act::Mute,
+        Act::BreakSpec,
     ];
     for at in 0..calm.writes {
         for written in [false, true] {
@@ -424,10 +429,10 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         option::of(0_u32..3),
         option::of(any_split()),
         flags,
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
     )
         .prop_map(
-            |(revision, canary, primary, autoscaler_minimum, split, flags, answered)| {
+            |(revision, canary, primary, autoscaler_minimum, split, flags, (answered, invalid))| {
                 let (prepared, routes_current, acked, deleting) = flags;
                 let key = ProbeKey {
                     run: 1,
@@ -450,6 +455,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
                     acked,
                     answers: if answered { vec![answer] } else { Vec::new() },
                     deleting,
+                    invalid: invalid.then(|| "`spec`: is wrong".to_owned()),
                 }
             },
         )

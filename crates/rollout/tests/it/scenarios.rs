@@ -148,6 +148,58 @@ fn a_promotion_that_fails_leaves_traffic_on_the_ready_canary_and_a_fix_starts_a_
 }
 
 #[test]
+fn a_primary_that_did_not_come_up_gets_back_what_it_ran() {
+    let mut world = World::initialized(weighted(25, 50));
+    let promoted = world.primary_revision();
+    world.act(Act::Release(Nature::BrokenAsPrimary));
+    world.run_until(240, |world| world.phase() == Phase::Failed);
+    assert_eq!(world.primary_revision(), promoted);
+    world.act(Act::LoseCanary);
+    world.run_for(10);
+    assert_eq!(world.weight(), 0, "the primary serves again");
+}
+
+#[test]
+fn an_invalid_spec_holds_the_run_until_it_is_fixed() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::BreakSpec);
+    world.run_for(120);
+    assert_eq!((world.phase(), world.weight()), (Phase::Progressing, 25));
+    world.act(Act::MendSpec);
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn an_invalid_spec_does_not_keep_traffic_on_a_canary_without_endpoints() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::BreakSpec);
+    world.act(Act::LoseCanary);
+    world.run_for(1);
+    assert_eq!(world.weight(), 0);
+    world.act(Act::Recover);
+    world.run_for(20);
+    assert_eq!(world.weight(), 0, "nothing rises before the spec is fixed");
+    world.act(Act::MendSpec);
+    world.run_for(4);
+    assert_eq!(world.weight(), 25);
+}
+
+#[test]
+fn an_invalid_spec_starts_nothing() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::BreakSpec);
+    world.act(Act::Release(Nature::Good));
+    world.run_for(60);
+    assert_eq!(world.phase(), Phase::Initialized);
+    assert_eq!(world.canary_replicas(), 0);
+}
+
+#[test]
 fn closed_gates_hold_without_spending_failures() {
     let kinds = [
         HookKind::ConfirmRollout,

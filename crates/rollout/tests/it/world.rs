@@ -50,6 +50,10 @@ pub(crate) enum Act {
     Mute,
     /// The proxies confirm again.
     Unmute,
+    /// Somebody edits the Canary into one that cannot be carried out.
+    BreakSpec,
+    /// Somebody puts that right.
+    MendSpec,
 }
 
 /// When the operator dies, counted in its writes.
@@ -103,6 +107,7 @@ pub(crate) struct World {
     routes_current: bool,
     routes_changed: Timestamp,
     muted: bool,
+    invalid: bool,
     wake: Option<Timestamp>,
 }
 
@@ -169,6 +174,7 @@ impl World {
             routes_current: true,
             routes_changed: now,
             muted: false,
+            invalid: false,
             wake: None,
         }
     }
@@ -251,6 +257,8 @@ impl World {
             Act::EditRoutes => self.routes_current = false,
             Act::Mute => self.muted = true,
             Act::Unmute => self.muted = false,
+            Act::BreakSpec => self.invalid = true,
+            Act::MendSpec => self.invalid = false,
         }
     }
 
@@ -335,6 +343,7 @@ impl World {
             acked: confirmed && !self.muted,
             answers,
             deleting: self.deleting,
+            invalid: self.invalid.then(|| "`spec`: is wrong".to_owned()),
         }
     }
 
@@ -421,7 +430,7 @@ impl World {
                 world.target.changed = world.now;
                 world.target.ready = world.target.ready.min(*replicas);
             })?,
-            Effect::PromotePrimary { revision } => {
+            Effect::PromotePrimary { revision, .. } | Effect::RestorePrimary { revision } => {
                 let revision = self.index(revision);
                 self.write(|world| {
                     if let Some(primary) = &mut world.primary {

@@ -1,0 +1,52 @@
+//! A spec that cannot be carried out: everything stands still until it is fixed, but for traffic
+//! that the canary cannot answer. Pure.
+
+use super::{Last, Machine, Turn, held};
+use crate::phase::Phase;
+use crate::weight::{Split, Weight};
+
+impl Machine<'_> {
+    /// Holds the rollout where it is; nothing rises, nothing is scaled, nobody is asked.
+    pub(super) fn freeze(&mut self, why: &str) -> Last {
+        self.rescue()?;
+        held(format!("{why}; until then the rollout stands still"))
+    }
+
+    /// Takes the traffic from a canary without endpoints, by the rules of its phase.
+    fn rescue(&mut self) -> Turn {
+        let Some(primary) = self.seen.primary.clone() else {
+            return Ok(());
+        };
+        let wanted = match self.state.phase {
+            Some(Phase::Progressing | Phase::WaitingPromotion) => {
+                self.withdraw(&primary)?;
+                self.run()?.split()
+            }
+            Some(Phase::Promoting) => {
+                self.protect(&primary)?;
+                self.run()?.split()
+            }
+            Some(Phase::Initialized | Phase::Succeeded | Phase::Failed) => {
+                self.release_lost_canary();
+                if self.state.retained {
+                    Split::to_canary(Weight::FULL)
+                } else {
+                    Split::PRIMARY
+                }
+            }
+            None
+            | Some(
+                Phase::Initializing
+                | Phase::Waiting
+                | Phase::Finalising
+                | Phase::Terminating
+                | Phase::Terminated,
+            ) => return Ok(()),
+        };
+        let falls = |split: Split| split != wanted && !split.raises_canary(wanted);
+        if self.seen.split.is_some_and(falls) {
+            self.settle(wanted)?;
+        }
+        Ok(())
+    }
+}
