@@ -203,7 +203,7 @@ fn set_tls(
     };
     cluster.tls = match settings.mode.unwrap_or_default() {
         ClientTlsMode::Disable => None,
-        ClientTlsMode::IstioMutual => Some(mutual()),
+        ClientTlsMode::IstioMutual => Some(with_names(mutual(), settings)),
         ClientTlsMode::Simple | ClientTlsMode::Mutual => Some(origination(service, settings)),
     };
 }
@@ -238,6 +238,20 @@ fn mesh_tls(mesh: &Mesh, service: &Service, sni: String, protocol: HttpProtocol)
         sni,
         alpn,
     }
+}
+
+/// The same with the names that a rule gives in place of those that the mesh knows.
+fn with_names(mut tls: UpstreamTls, settings: &ClientTls) -> UpstreamTls {
+    if let Some(sni) = settings.sni.as_ref().filter(|sni| !sni.is_empty()) {
+        tls.sni.clone_from(sni);
+    }
+    if let Some(validation) = &mut tls.validation
+        && !settings.subject_alt_names.is_empty()
+    {
+        let names = settings.subject_alt_names.iter();
+        validation.subject_alt_names = names.map(StringMatch::exact).collect();
+    }
+    tls
 }
 
 /// TLS to a service whose certificate the mesh did not issue, verified with the system's roots.

@@ -1,7 +1,9 @@
 //! What is wrong with a configuration object, for its status, `fairlead analyze` and admission.
 
 use std::fmt;
+use std::time::Duration;
 
+use fairlead_crds::parse_duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::snapshot::ObjectKey;
@@ -107,7 +109,7 @@ impl fmt::Display for Source {
 pub enum Severity {
     /// A part of the object has no effect, or not the one that was meant.
     Error,
-    /// It works, but probably not as meant.
+    /// It works, but probably not as meant, or a setting of it is not acted on yet.
     Warning,
 }
 
@@ -161,6 +163,36 @@ impl<'d> Findings<'d> {
         self.push(Severity::Warning, field.into(), message.into());
     }
 
+    /// Those of the settings below `place` that are set are accepted, and nothing more.
+    pub(crate) fn not_acted_on(&mut self, place: &str, settings: &[(&str, bool)]) {
+        self.warn_of(place, settings, "is accepted but not acted on yet");
+    }
+
+    /// Says the same of those of the settings below `place` that are set.
+    pub(crate) fn warn_of(&mut self, place: &str, settings: &[(&str, bool)], message: &str) {
+        for (name, _) in settings.iter().filter(|(_, is_set)| *is_set) {
+            self.warn(format!("{place}.{name}"), message);
+        }
+    }
+
+    /// The same where security or the way of the traffic is not what was meant.
+    pub(crate) fn error_of(&mut self, place: &str, settings: &[(&str, bool)], message: &str) {
+        for (name, _) in settings.iter().filter(|(_, is_set)| *is_set) {
+            self.error(format!("{place}.{name}"), message);
+        }
+    }
+
+    /// Reads a duration; what cannot be read is reported and has no effect.
+    pub(crate) fn duration(&mut self, field: &str, text: Option<&String>) -> Option<Duration> {
+        match parse_duration(text?) {
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                self.error(field, format!("{error}; it has no effect"));
+                None
+            }
+        }
+    }
+
     fn push(&mut self, severity: Severity, field: String, message: String) {
         self.diagnostics.push(Diagnostic {
             source: self.source.clone(),
@@ -169,4 +201,9 @@ impl<'d> Findings<'d> {
             message,
         });
     }
+}
+
+/// Whether a text is given: an empty one is as good as none.
+pub(crate) fn is_given(text: Option<&String>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
 }

@@ -3,6 +3,7 @@
 
 mod port;
 mod server;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -58,11 +59,11 @@ pub(crate) fn translate(index: &Index, node: &Node, diagnostics: &mut Vec<Diagno
 /// Reports certificates that are not in the namespace of a gateway's pods, or cannot be used.
 pub(crate) fn report_credentials(index: &Index, diagnostics: &mut Vec<Diagnostic>) {
     for (selector, server) in index.gateways.iter() {
-        let Some((credential, asks)) = server.credential() else {
+        let Some(credential) = server.tls.credential() else {
             continue;
         };
         for namespace in index.workloads.namespaces_of(selector) {
-            if let Err(error) = secret::of_gateway(index, namespace, credential, asks) {
+            if let Err(error) = secret::of_gateway(index, namespace, credential) {
                 Findings::new(server.source.clone(), diagnostics).error(
                     format!("{}.tls.credentialName", server.field),
                     format!("{error}; the server is left out"),

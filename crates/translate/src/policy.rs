@@ -48,6 +48,13 @@ impl PeerPolicies {
                 .as_ref()
                 .map(|selector| selector.match_labels.clone());
             let mut ports = BTreeMap::new();
+            if selector.as_ref().is_none_or(BTreeMap::is_empty) && !spec.port_level_mtls.is_empty()
+            {
+                findings.error(
+                    "spec.portLevelMtls",
+                    "has no effect without a selector with labels",
+                );
+            }
             for (port, tls) in &spec.port_level_mtls {
                 match port.parse::<u16>() {
                     Ok(number) => drop(ports.insert(number, mode(Some(*tls)))),

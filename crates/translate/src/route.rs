@@ -5,14 +5,16 @@ mod host;
 use fairlead_routing::text::escape;
 use fairlead_routing::{PathMatch, PathRewrite, RegexRewrite, RouteMatch};
 use fairlead_xds::resource::route::{
-    Action, Forward, HashKey, HeaderMutations, HostRewrite, Mirror, Route, WeightedCluster,
+    Action, Forward, HashKey, HeaderMutations, HostRewrite, Mirror, Redirect, Route,
+    WeightedCluster,
 };
 
 use crate::cluster::{BLACK_HOLE, policy};
 use crate::rule::Rule;
 use crate::view::{Resolver, View};
 use crate::virtual_service::{
-    self as rules, Condition, Destination, GatewayRef, HttpRule, VirtualService, default_retry,
+    self as rules, Condition, Destination, GatewayRef, HttpRule, RedirectPort, VirtualService,
+    default_retry,
 };
 
 pub(crate) use host::{catch_all, domains};
@@ -78,7 +80,13 @@ fn of_condition(
             scope.port,
             resolver,
         ))),
-        rules::Action::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        rules::Action::Redirect { to, port } => Action::Redirect(Redirect {
+            port: match port {
+                RedirectPort::AsGiven => to.port,
+                RedirectPort::OfRequest => Some(scope.port),
+            },
+            ..to.clone()
+        }),
         rules::Action::Respond { status, body } => Action::Respond {
             status: *status,
             body: body.clone(),

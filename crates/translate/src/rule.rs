@@ -1,10 +1,12 @@
 //! DestinationRules: which one holds for a service, and what it says for a port or a subset.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use fairlead_crds::networking::{
-    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, Subset,
-    TrafficPolicy,
+    ClientTls, ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, PortTrafficPolicy,
+    Subset, TrafficPolicy,
 };
 use jiff::Timestamp;
 
@@ -30,6 +32,26 @@ pub(crate) struct Policy {
     pub(crate) tls: Option<ClientTls>,
 }
 
+impl Policy {
+    fn of_host(policy: &TrafficPolicy) -> Self {
+        Self {
+            load_balancer: policy.load_balancer.clone(),
+            connection_pool: policy.connection_pool.clone(),
+            outlier_detection: policy.outlier_detection.clone(),
+            tls: policy.tls.clone(),
+        }
+    }
+
+    fn of_port(settings: &PortTrafficPolicy) -> Self {
+        Self {
+            load_balancer: settings.load_balancer.clone(),
+            connection_pool: settings.connection_pool.clone(),
+            outlier_detection: settings.outlier_detection.clone(),
+            tls: settings.tls.clone(),
+        }
+    }
+}
+
 impl Rule {
     /// The subsets by name.
     pub(crate) const fn subsets(&self) -> &BTreeMap<String, Subset> {
@@ -39,28 +61,20 @@ impl Rule {
     /// What holds for `port`, in `subset` if one is given. Settings of a port replace all others
     /// of their level; what a subset says replaces what the rule says, field by field.
     pub(crate) fn policy(&self, port: u16, subset: Option<&Subset>) -> Policy {
-        let mut policy = at_port(&self.policy, port).unwrap_or_else(|| top(&self.policy));
+        let mut policy =
+            at_port(&self.policy, port).unwrap_or_else(|| Policy::of_host(&self.policy));
         let Some(own) = subset.and_then(|subset| subset.traffic_policy.as_ref()) else {
             return policy;
         };
         if let Some(at_port) = at_port(own, port) {
             return at_port;
         }
-        let own = top(own);
+        let own = Policy::of_host(own);
         policy.load_balancer = own.load_balancer.or(policy.load_balancer);
         policy.connection_pool = own.connection_pool.or(policy.connection_pool);
         policy.outlier_detection = own.outlier_detection.or(policy.outlier_detection);
         policy.tls = own.tls.or(policy.tls);
         policy
-    }
-}
-
-fn top(policy: &TrafficPolicy) -> Policy {
-    Policy {
-        load_balancer: policy.load_balancer.clone(),
-        connection_pool: policy.connection_pool.clone(),
-        outlier_detection: policy.outlier_detection.clone(),
-        tls: policy.tls.clone(),
     }
 }
 
@@ -71,12 +85,7 @@ fn at_port(policy: &TrafficPolicy, port: u16) -> Option<Policy> {
             .as_ref()
             .is_some_and(|selector| selector.number == u32::from(port))
     })?;
-    Some(Policy {
-        load_balancer: settings.load_balancer.clone(),
-        connection_pool: settings.connection_pool.clone(),
-        outlier_detection: settings.outlier_detection.clone(),
-        tls: settings.tls.clone(),
-    })
+    Some(Policy::of_port(settings))
 }
 
 /// One object.
@@ -203,16 +212,7 @@ fn entry(
             format!("no service is known by the host `{host}`"),
         );
     }
-    let policies = [("spec.trafficPolicy", spec.traffic_policy.as_ref())].into_iter();
-    let subsets = spec
-        .subsets
-        .iter()
-        .map(|subset| ("spec.subsets", subset.traffic_policy.as_ref()));
-    for (field, policy) in policies.chain(subsets) {
-        if let Some(policy) = policy {
-            report_unsupported(field, policy, &mut findings);
-        }
-    }
+    check::check(rule, &mut findings);
     Entry {
         host,
         created: rule
@@ -229,22 +229,6 @@ fn entry(
         policy: spec.traffic_policy.clone(),
         subsets: spec.subsets.clone(),
         source,
-    }
-}
-
-fn report_unsupported(field: &str, policy: &TrafficPolicy, findings: &mut Findings<'_>) {
-    let unsupported = [
-        ("tunnel", policy.tunnel.is_some()),
-        ("proxyProtocol", policy.proxy_protocol.is_some()),
-        ("retryBudget", policy.retry_budget.is_some()),
-    ];
-    for (name, is_set) in unsupported {
-        if is_set {
-            findings.error(
-                format!("{field}.{name}"),
-                "is not supported and has no effect",
-            );
-        }
     }
 }
 

@@ -23,14 +23,30 @@ pub(crate) enum Error {
     PrivateKey(String),
 }
 
-/// Name of the SDS secret of a gateway's certificate.
-pub(crate) fn certificate_name(credential: &str) -> String {
-    format!("kubernetes://{credential}")
+/// What a server of a gateway needs of the Secrets in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Credential {
+    /// The Secret with the certificate.
+    pub(crate) name: String,
+    /// Whether clients' certificates are verified.
+    pub(crate) asks_clients: bool,
+    /// The Secret with the roots for these, if not that of the certificate or its `-cacert`.
+    pub(crate) roots: Option<String>,
 }
 
-/// Name of the SDS secret of the roots for clients' certificates.
-pub(crate) fn roots_name(credential: &str) -> String {
-    format!("kubernetes://{credential}-cacert")
+impl Credential {
+    /// Name of the SDS secret of the certificate.
+    pub(crate) fn certificate_name(&self) -> String {
+        format!("kubernetes://{}", self.name)
+    }
+
+    /// Name of the SDS secret of the roots for clients' certificates.
+    pub(crate) fn roots_name(&self) -> String {
+        match &self.roots {
+            Some(name) => format!("kubernetes-cacert://{name}"),
+            None => format!("kubernetes://{}-cacert", self.name),
+        }
+    }
 }
 
 /// The secrets of a credential in a gateway's namespace: the certificate, and the roots for clients'
@@ -38,8 +54,7 @@ pub(crate) fn roots_name(credential: &str) -> String {
 pub(crate) fn of_gateway(
     index: &Index,
     namespace: &str,
-    credential: &str,
-    with_roots: bool,
+    credential: &Credential,
 ) -> Result<Vec<Secret>, Error> {
     let find = |name: &str| {
         index
@@ -47,59 +62,56 @@ pub(crate) fn of_gateway(
             .get(&ObjectKey::new(namespace, name))
             .map(Arc::as_ref)
     };
-    let own = find(credential);
+    let own = find(&credential.name);
     let mut secrets = vec![certificate(credential, own)?];
-    if with_roots {
-        secrets.push(roots(
-            credential,
-            own,
-            find(&format!("{credential}-cacert")),
-        )?);
+    if credential.asks_clients {
+        let (name, source) = match &credential.roots {
+            Some(name) => (name, find(name)),
+            None => (
+                &credential.name,
+                find(&format!("{}-cacert", credential.name)).or(own),
+            ),
+        };
+        secrets.push(Secret {
+            name: credential.roots_name(),
+            content: roots(name, source)?,
+        });
     }
     Ok(secrets)
 }
 
 /// The certificate of a credential with its key.
-fn certificate(credential: &str, secret: Option<&core::Secret>) -> Result<Secret, Error> {
-    let secret = secret.ok_or_else(|| Error::Missing(credential.to_owned()))?;
-    let chain = value(credential, secret, &["tls.crt", "cert"])?;
-    let key = value(credential, secret, &["tls.key", "key"])?;
+fn certificate(credential: &Credential, secret: Option<&core::Secret>) -> Result<Secret, Error> {
+    let name = &credential.name;
+    let secret = secret.ok_or_else(|| Error::Missing(name.clone()))?;
+    let chain = value(name, secret, &["tls.crt", "cert"])?;
+    let key = value(name, secret, &["tls.key", "key"])?;
     if !is_certificate(chain) {
-        return Err(Error::Certificate(credential.to_owned()));
+        return Err(Error::Certificate(name.clone()));
     }
     let is_key = std::str::from_utf8(key).is_ok_and(|text| text.contains("PRIVATE KEY-----"));
     if !is_key {
-        return Err(Error::PrivateKey(credential.to_owned()));
+        return Err(Error::PrivateKey(name.clone()));
     }
     let content = SecretContent::Certificate {
         chain: chain.to_vec(),
         key: key.to_vec(),
     };
     Ok(Secret {
-        name: certificate_name(credential),
+        name: credential.certificate_name(),
         content,
     })
 }
 
-/// The roots for clients' certificates: in a Secret of their own, or with the certificate.
-fn roots(
-    credential: &str,
-    secret: Option<&core::Secret>,
-    own: Option<&core::Secret>,
-) -> Result<Secret, Error> {
-    let source = own
-        .or(secret)
-        .ok_or_else(|| Error::Missing(credential.to_owned()))?;
-    let roots = value(credential, source, &["ca.crt", "cacert"])?;
+/// The roots in a Secret.
+fn roots(name: &str, secret: Option<&core::Secret>) -> Result<SecretContent, Error> {
+    let secret = secret.ok_or_else(|| Error::Missing(name.to_owned()))?;
+    let roots = value(name, secret, &["ca.crt", "cacert"])?;
     if !is_certificate(roots) {
-        return Err(Error::Certificate(credential.to_owned()));
+        return Err(Error::Certificate(name.to_owned()));
     }
-    let content = SecretContent::Roots {
+    Ok(SecretContent::Roots {
         roots: roots.to_vec(),
-    };
-    Ok(Secret {
-        name: roots_name(credential),
-        content,
     })
 }
 

@@ -195,7 +195,7 @@ fn destinations(service: &VirtualService) -> impl Iterator<Item = &Destination> 
     let http = service.http.iter().flat_map(|rule| {
         let forward = match &rule.action {
             Action::Forward(forward) => Some(forward),
-            Action::Redirect(_) | Action::Respond { .. } => None,
+            Action::Redirect { .. } | Action::Respond { .. } => None,
         };
         forward.into_iter().flat_map(|forward| {
             let routes = forward.destinations.iter().map(|own| &own.destination);

@@ -16,7 +16,7 @@ use crate::rule::{is_match, specificity};
 use crate::snapshot::{ObjectKey, Snapshot};
 
 pub(crate) use condition::Condition;
-pub(crate) use http::{Action, Forward, HttpRule, default_retry};
+pub(crate) use http::{Action, Forward, HttpRule, RedirectPort, default_retry};
 pub(crate) use layer4::{Layer4Condition, TcpRule, TlsRule};
 
 /// Who uses a VirtualService.
@@ -268,6 +268,14 @@ impl Context<'_> {
             field: field.to_owned(),
         }
     }
+}
+
+/// Reads the weight of the destination `field`.
+fn read_weight(field: &str, weight: i32, findings: &mut Findings<'_>) -> u32 {
+    u32::try_from(weight).unwrap_or_else(|_| {
+        findings.error(format!("{field}.weight"), "is negative and counts as 0");
+        0
+    })
 }
 
 /// Two objects that claim one host for the mesh: the older one has it, the other has no effect.

@@ -26,7 +26,7 @@ pub struct Policy {
     pub avoid_previous: bool,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "one for each word of `retry_on`"
@@ -156,6 +156,8 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use fairlead_xds::resource::route::RETRY_CONDITIONS;
+
     use super::*;
 
     fn mesh_default() -> Policy {
@@ -191,6 +193,17 @@ mod tests {
         assert!(!policy.wants(answer(500, None)));
         assert!(policy.wants(answer(200, Some(14))));
         assert!(!policy.wants(answer(200, Some(2))));
+    }
+
+    #[test]
+    fn every_known_condition_is_acted_on() {
+        for word in RETRY_CONDITIONS {
+            let policy = Policy::compile(&RetryPolicy {
+                retry_on: vec![word.to_owned()],
+                ..RetryPolicy::default()
+            });
+            assert_ne!(policy.on, On::default(), "{word}");
+        }
     }
 
     #[test]

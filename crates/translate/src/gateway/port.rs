@@ -11,13 +11,14 @@ use fairlead_xds::resource::listener::{
 use fairlead_xds::resource::route::{RouteConfiguration, VirtualHost};
 use fairlead_xds::resource::{CertificateValidation, DownstreamTls, Listener, Resource};
 
-use super::server::{Certificate, ClientCertificate, Server, Termination, Tls};
+use super::server::Server;
+use super::tls::{Certificate, ClientCertificate, Termination, Tls};
 use crate::cluster::{MESH_ROOTS, OWN_CERTIFICATE};
 use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::listener::{Role, WeightedClusters, http, tcp_chain};
 use crate::output::Output;
 use crate::route::{self, Scope};
-use crate::secret;
+use crate::secret::{self, Credential};
 use crate::translator::Index;
 use crate::view::Resolver;
 use crate::virtual_service::{GatewayRef, Layer4Condition, VirtualService};
@@ -187,15 +188,15 @@ impl Builder<'_, '_> {
                 MESH_ROOTS.to_owned()
             }
             Certificate::Secret(credential) => {
-                if let Err(error) = self.add_secrets(server, credential, asks) {
+                if let Err(error) = self.add_secrets(server, credential) {
                     Findings::new(server.source.clone(), self.target.diagnostics).error(
                         format!("{}.tls.credentialName", server.field),
                         format!("{error}; the server is left out"),
                     );
                     return None;
                 }
-                tls.certificates.push(secret::certificate_name(credential));
-                secret::roots_name(credential)
+                tls.certificates.push(credential.certificate_name());
+                credential.roots_name()
             }
         };
         tls.validation = asks.then(|| CertificateValidation {
@@ -208,8 +209,7 @@ impl Builder<'_, '_> {
     fn add_secrets(
         &mut self,
         server: &Server,
-        credential: &str,
-        with_roots: bool,
+        credential: &Credential,
     ) -> Result<(), secret::Error> {
         let Target {
             index,
@@ -218,7 +218,7 @@ impl Builder<'_, '_> {
             ..
         } = &mut self.target;
         let namespace = &node.metadata.namespace;
-        for secret in secret::of_gateway(index, namespace, credential, with_roots)? {
+        for secret in secret::of_gateway(index, namespace, credential)? {
             let sources = BTreeSet::from([server.source.clone()]);
             output.add(&Resource::Secret(secret), sources);
         }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fairlead_crds::networking::{self as crd, ServerTlsMode};
-use fairlead_routing::StringMatch;
-use fairlead_xds::resource::TlsVersion;
+use fairlead_crds::networking as crd;
 use jiff::Timestamp;
 
-use crate::diagnostic::{Diagnostic, Findings, Kind, Source};
+use super::tls::{self, Tls};
+use crate::diagnostic::{Diagnostic, Findings, Kind, Source, is_given};
 use crate::protocol::Protocol;
 use crate::registry::is_subset;
 use crate::rule::is_match;
@@ -35,58 +34,6 @@ pub(crate) struct ServerHost {
     /// Only for VirtualServices of this namespace.
     namespace: Option<String>,
     pub(crate) host: String,
-}
-
-/// What becomes of TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Tls {
-    /// There is none.
-    None,
-    /// It is passed on, by its server name.
-    Passthrough,
-    /// It ends here.
-    Terminate(Termination),
-}
-
-/// How TLS ends at a gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Termination {
-    pub(crate) certificate: Certificate,
-    pub(crate) client: ClientCertificate,
-    pub(crate) subject_alt_names: Vec<StringMatch>,
-    pub(crate) min_version: Option<TlsVersion>,
-    pub(crate) max_version: Option<TlsVersion>,
-}
-
-/// Where a gateway's certificate is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Certificate {
-    /// In a Secret of the gateway's namespace.
-    Secret(String),
-    /// It is the workload's own, of the mesh.
-    Mesh,
-}
-
-/// Whether clients show a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientCertificate {
-    NotAsked,
-    Optional,
-    Required,
-}
-
-impl Server {
-    /// The Secret that it needs, and whether clients' certificates are verified with it.
-    pub(crate) fn credential(&self) -> Option<(&str, bool)> {
-        match &self.tls {
-            Tls::Terminate(Termination {
-                certificate: Certificate::Secret(name),
-                client,
-                ..
-            }) => Some((name, *client != ClientCertificate::NotAsked)),
-            Tls::Terminate(_) | Tls::Passthrough | Tls::None => None,
-        }
-    }
 }
 
 impl ServerHost {
@@ -211,14 +158,24 @@ fn read(
         );
         return None;
     };
-    if server.bind.as_ref().is_some_and(|bind| !bind.is_empty()) {
-        findings.error(
-            format!("{field}.bind"),
-            "is not supported and has no effect",
-        );
-    }
+    let is_bound = is_given(server.bind.as_ref());
+    findings.error_of(
+        field,
+        &[("bind", is_bound)],
+        "is not supported and has no effect",
+    );
+    findings.not_acted_on(
+        field,
+        &[
+            (
+                "defaultEndpoint",
+                is_given(server.default_endpoint.as_ref()),
+            ),
+            ("port.targetPort", server.port.target_port.is_some()),
+        ],
+    );
     let is_https = server.port.protocol.eq_ignore_ascii_case("https");
-    let tls = read_tls(field, server, protocol, findings)?;
+    let tls = tls::read(field, server.tls.as_ref(), protocol, findings)?;
     Some(Server {
         source: source.clone(),
         gateway: GatewayRef::Named(key.clone()),
@@ -242,80 +199,4 @@ fn read(
             .as_ref()
             .is_some_and(|tls| tls.https_redirect == Some(true)),
     })
-}
-
-/// `None` if the server cannot be served.
-fn read_tls(
-    field: &str,
-    server: &crd::Server,
-    protocol: Protocol,
-    findings: &mut Findings<'_>,
-) -> Option<Tls> {
-    let field = format!("{field}.tls");
-    let is_encrypted = protocol == Protocol::Tls;
-    let Some(tls) = &server.tls else {
-        if is_encrypted {
-            findings.error(field, "is needed for this protocol; the server is left out");
-            return None;
-        }
-        return Some(Tls::None);
-    };
-    // Settings that only redirect come without a mode, on a port of plain HTTP.
-    if !is_encrypted && (tls.mode.is_none() || tls.https_redirect == Some(true)) {
-        return Some(Tls::None);
-    }
-    let client = match tls.mode.unwrap_or_default() {
-        ServerTlsMode::Passthrough => return Some(Tls::Passthrough),
-        ServerTlsMode::AutoPassthrough => {
-            findings.error(
-                format!("{field}.mode"),
-                "`AUTO_PASSTHROUGH` is not supported; the server is left out",
-            );
-            return None;
-        }
-        ServerTlsMode::Simple => ClientCertificate::NotAsked,
-        ServerTlsMode::OptionalMutual => ClientCertificate::Optional,
-        ServerTlsMode::Mutual | ServerTlsMode::IstioMutual => ClientCertificate::Required,
-    };
-    let credential = tls
-        .credential_name
-        .clone()
-        .or_else(|| tls.credential_names.first().cloned());
-    let certificate = match (tls.mode, credential) {
-        (Some(ServerTlsMode::IstioMutual), _) => Certificate::Mesh,
-        (_, Some(name)) if !name.is_empty() => Certificate::Secret(name),
-        _ => {
-            findings.error(
-                format!("{field}.credentialName"),
-                "is needed: certificates in files are not supported; the server is left out",
-            );
-            return None;
-        }
-    };
-    if tls.credential_names.len() > 1 {
-        findings.error(
-            format!("{field}.credentialNames"),
-            "only the first has an effect",
-        );
-    }
-    Some(Tls::Terminate(Termination {
-        certificate,
-        client,
-        subject_alt_names: tls
-            .subject_alt_names
-            .iter()
-            .map(StringMatch::exact)
-            .collect(),
-        min_version: version(tls.min_protocol_version),
-        max_version: version(tls.max_protocol_version),
-    }))
-}
-
-/// A bound that is older than TLS 1.2 allows all that we speak.
-fn version(version: Option<crd::TlsVersion>) -> Option<TlsVersion> {
-    match version? {
-        crd::TlsVersion::Auto | crd::TlsVersion::V1_0 | crd::TlsVersion::V1_1 => None,
-        crd::TlsVersion::V1_2 => Some(TlsVersion::V1_2),
-        crd::TlsVersion::V1_3 => Some(TlsVersion::V1_3),
-    }
 }

@@ -10,7 +10,7 @@ use fairlead_xds::resource::listener::Cidr;
 use super::{
     Endpoint, Host, Origin, Port, Resolution, Service, Target, Visibility, Workloads, is_subset,
 };
-use crate::diagnostic::{Diagnostic, Findings, Kind, Source};
+use crate::diagnostic::{Diagnostic, Findings, Kind, Source, is_given};
 use crate::protocol::Protocol;
 use crate::snapshot::{ObjectKey, Snapshot};
 
@@ -200,13 +200,24 @@ fn listed(
 ) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     for (index, entry) in spec.endpoints.iter().enumerate() {
+        let field = format!("spec.endpoints[{index}]");
+        findings.not_acted_on(&field, &[("network", is_given(entry.network.as_ref()))]);
         let address = entry.address.clone().unwrap_or_default();
         if address.is_empty() || address.starts_with("unix:") {
             findings.error(
-                format!("spec.endpoints[{index}].address"),
+                format!("{field}.address"),
                 "only IP addresses and host names are supported; the endpoint is left out",
             );
             continue;
+        }
+        for (name, number) in &entry.ports {
+            let is_port = u16::try_from(*number).is_ok();
+            if !is_port || ports.iter().all(|port| port.name != *name) {
+                findings.error(
+                    format!("{field}.ports[{name}]"),
+                    "is not one of `spec.ports`, or not a port; it has no effect",
+                );
+            }
         }
         let mut numbers = target_ports(ports);
         for port in ports {

@@ -7,7 +7,7 @@ use fairlead_routing::header::HeaderValueMatch;
 use fairlead_routing::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, StringMatch};
 
 use super::{Context, GatewayRef};
-use crate::diagnostic::Findings;
+use crate::diagnostic::{Findings, is_given};
 
 /// One of the alternatives of a rule.
 #[derive(Clone, Debug)]
@@ -45,6 +45,10 @@ pub(super) fn read(
     context: &Context<'_>,
     findings: &mut Findings<'_>,
 ) -> Option<Condition> {
+    findings.not_acted_on(
+        field,
+        &[("statPrefix", is_given(request.stat_prefix.as_ref()))],
+    );
     let mut matches = RouteMatch::any();
     if let Some(uri) = &request.uri {
         matches.path = path(uri);
@@ -87,17 +91,7 @@ pub(super) fn read(
         findings.error(field, format!("{error}; the condition is left out"));
         return None;
     }
-    let port = match request.port {
-        None | Some(0) => None,
-        Some(number) => {
-            let Ok(port) = u16::try_from(number) else {
-                let message = "is not a port; the condition is left out";
-                findings.error(format!("{field}.port"), message);
-                return None;
-            };
-            Some(port)
-        }
-    };
+    let port = read_port(field, request.port, findings)?;
     Some(Condition {
         name: request.name.clone().unwrap_or_default(),
         matches,
@@ -109,6 +103,27 @@ pub(super) fn read(
             .filter(|name| !name.is_empty()),
         gateways: GatewayRef::parse_all(&request.gateways, context.namespace, &[]),
     })
+}
+
+/// Reads the port of the condition `field`: `None` if it is wrong, `Some(None)` if any will do.
+#[expect(
+    clippy::option_option,
+    reason = "the condition is left out, or is for any port"
+)]
+pub(super) fn read_port(
+    field: &str,
+    port: Option<u32>,
+    findings: &mut Findings<'_>,
+) -> Option<Option<u16>> {
+    let Some(number) = port.filter(|number| *number > 0) else {
+        return Some(None);
+    };
+    let Ok(port) = u16::try_from(number) else {
+        let message = "is not a port; the condition is left out";
+        findings.error(format!("{field}.port"), message);
+        return None;
+    };
+    Some(Some(port))
 }
 
 fn path(uri: &crd::StringMatch) -> PathMatch {

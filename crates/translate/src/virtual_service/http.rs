@@ -8,7 +8,6 @@ mod retry;
 use std::time::Duration;
 
 use fairlead_crds::networking as crd;
-use fairlead_crds::parse_duration;
 use fairlead_routing::RegexRewrite;
 use fairlead_routing::text::search;
 use fairlead_xds::resource::route::{
@@ -16,7 +15,7 @@ use fairlead_xds::resource::route::{
 };
 
 use super::condition::{self, Condition};
-use super::{Context, Destination};
+use super::{Context, Destination, read_weight};
 use crate::diagnostic::Findings;
 
 pub(crate) use retry::default_retry;
@@ -37,8 +36,17 @@ pub(crate) struct HttpRule {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Forward(Forward),
-    Redirect(Redirect),
+    Redirect { to: Redirect, port: RedirectPort },
     Respond { status: u16, body: Option<Body> },
+}
+
+/// Which port a redirection names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RedirectPort {
+    /// The one that it says, if any.
+    AsGiven,
+    /// The one that the request came to.
+    OfRequest,
 }
 
 /// How a rule forwards.
@@ -109,8 +117,10 @@ fn read(
     }
     let (headers, authority) = header::headers(rule.headers.as_ref());
     let action = if let Some(redirect) = &rule.redirect {
-        Action::Redirect(answer::read_redirect(field, redirect, findings))
+        answer::report_unused(field, rule, "redirect", findings);
+        answer::read_redirect(field, redirect, findings)
     } else if let Some(response) = &rule.direct_response {
+        answer::report_unused(field, rule, "directResponse", findings);
         answer::read_response(field, response, findings)
     } else {
         Action::Forward(read_forward(field, rule, authority, context, findings))
@@ -145,10 +155,7 @@ fn read_forward(
         let weight = match route.weight {
             _ if is_only => 1,
             None => 0,
-            Some(weight) => u32::try_from(weight).unwrap_or_else(|_| {
-                findings.error(format!("{field}.weight"), "is negative and counts as 0");
-                0
-            }),
+            Some(weight) => read_weight(&field, weight, findings),
         };
         let destination = context.destination(
             &format!("{field}.destination"),
@@ -173,6 +180,10 @@ fn read_forward(
     }
     let rewrite = rule.rewrite.as_ref();
     let regex = rewrite.and_then(|rewrite| rewrite.uri_regex_rewrite.as_ref());
+    if regex.is_some() && rewrite.is_some_and(|rewrite| rewrite.uri.is_some()) {
+        let field = format!("{field}.rewrite.uriRegexRewrite");
+        findings.error(field, "has no effect beside `uri`");
+    }
     Forward {
         destinations,
         uri: rewrite.and_then(|rewrite| rewrite.uri.clone()),
@@ -181,7 +192,8 @@ fn read_forward(
             .and_then(|rewrite| rewrite.authority.clone())
             .filter(|host| !host.is_empty())
             .or(authority),
-        timeout: read_duration(&format!("{field}.timeout"), rule.timeout.as_ref(), findings)
+        timeout: findings
+            .duration(&format!("{field}.timeout"), rule.timeout.as_ref())
             .unwrap_or_default(),
         retry: retry::read_retry(field, rule.retries.as_ref(), findings),
         mirrors: read_mirrors(field, rule, context, findings),
@@ -214,6 +226,14 @@ fn read_mirrors(
     findings: &mut Findings<'_>,
 ) -> Vec<(Destination, Share)> {
     let old = rule.mirror_percent.or(rule.mirror_percent_old);
+    if rule.mirror.is_none() {
+        let shares = [
+            ("mirrorPercentage", rule.mirror_percentage.is_some()),
+            ("mirrorPercent", rule.mirror_percent.is_some()),
+            ("mirror_percent", rule.mirror_percent_old.is_some()),
+        ];
+        findings.warn_of(field, &shares, "has no effect without `mirror`");
+    }
     let single_share = match (rule.mirror_percentage, old) {
         (Some(percent), _) => share(Some(percent)),
         (None, Some(percent)) => Share::from_millionths(percent.saturating_mul(10_000)),
@@ -249,19 +269,4 @@ fn share(percent: Option<crd::Percent>) -> Share {
     percent.map_or(Share::ALL, |percent| {
         Share::from_millionths((percent.value.clamp(0.0, 100.0) * 10_000.0).round() as u32)
     })
-}
-
-/// Reads a duration; what cannot be read is reported and has no effect.
-fn read_duration(
-    field: &str,
-    text: Option<&String>,
-    findings: &mut Findings<'_>,
-) -> Option<Duration> {
-    match parse_duration(text?) {
-        Ok(duration) => Some(duration),
-        Err(error) => {
-            findings.error(field, format!("{error}; it has no effect"));
-            None
-        }
-    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use fairlead_crds::networking as crd;
 
-use super::{Context, Destination, GatewayRef};
+use super::condition::read_port;
+use super::{Context, Destination, GatewayRef, read_weight};
 use crate::diagnostic::Findings;
 
 /// What happens to connections.
@@ -40,6 +41,9 @@ pub(crate) struct Layer4Condition {
     pub(crate) gateways: Vec<GatewayRef>,
 }
 
+/// What is said of conditions by address.
+const NO_SUBNETS: &str = "is not supported; the condition is left out";
+
 pub(super) fn read_tcp(
     rules: &[crd::TcpRoute],
     context: &Context<'_>,
@@ -48,27 +52,35 @@ pub(super) fn read_tcp(
     let mut read = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let field = format!("spec.tcp[{index}]");
-        let conditions = rule.r#match.iter().map(|condition| Layer4Condition {
-            server_names: Vec::new(),
-            port: condition.port.and_then(|port| u16::try_from(port).ok()),
-            source_labels: condition.source_labels.clone(),
-            source_namespace: condition.source_namespace.clone(),
-            gateways: GatewayRef::parse_all(&condition.gateways, context.namespace, &[]),
-        });
-        let has_subnets = rule.r#match.iter().any(|condition| {
-            !condition.destination_subnets.is_empty() || condition.source_subnet.is_some()
-        });
-        if has_subnets {
-            findings.error(
-                format!("{field}.match"),
-                "subnets are not supported; the rule is left out",
-            );
+        let conditions =
+            read_conditions(&field, &rule.r#match, findings, |field, own, findings| {
+                findings.error_of(
+                    field,
+                    &[
+                        ("destinationSubnets", !own.destination_subnets.is_empty()),
+                        ("sourceSubnet", own.source_subnet.is_some()),
+                    ],
+                    NO_SUBNETS,
+                );
+                let has_subnets =
+                    !own.destination_subnets.is_empty() || own.source_subnet.is_some();
+                let port = read_port(field, own.port, findings)?;
+                (!has_subnets).then(|| Layer4Condition {
+                    server_names: Vec::new(),
+                    port,
+                    source_labels: own.source_labels.clone(),
+                    source_namespace: own.source_namespace.clone().filter(|name| !name.is_empty()),
+                    gateways: GatewayRef::parse_all(&own.gateways, context.namespace, &[]),
+                })
+            });
+        // Without a condition that is left, a rule that had some is for nobody.
+        if conditions.is_empty() && !rule.r#match.is_empty() {
             continue;
         }
         let destinations = destinations(&field, &rule.route, context, findings);
         if !destinations.is_empty() {
             read.push(TcpRule {
-                conditions: conditions.collect(),
+                conditions,
                 destinations,
             });
         }
@@ -84,42 +96,35 @@ pub(super) fn read_tls(
     let mut read = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let field = format!("spec.tls[{index}]");
-        if rule
-            .r#match
-            .iter()
-            .any(|condition| !condition.destination_subnets.is_empty())
-        {
-            findings.error(
-                format!("{field}.match"),
-                "subnets are not supported; the rule is left out",
-            );
-            continue;
-        }
-        let conditions: Vec<_> = rule
-            .r#match
-            .iter()
-            .filter(|condition| !condition.sni_hosts.is_empty())
-            .map(|condition| Layer4Condition {
-                server_names: condition
-                    .sni_hosts
-                    .iter()
-                    .map(|name| name.to_ascii_lowercase())
-                    .collect(),
-                port: condition.port.and_then(|port| u16::try_from(port).ok()),
-                source_labels: condition.source_labels.clone(),
-                source_namespace: condition.source_namespace.clone(),
-                gateways: GatewayRef::parse_all(&condition.gateways, context.namespace, &[]),
-            })
-            .collect();
-        if conditions.is_empty() {
+        let conditions =
+            read_conditions(&field, &rule.r#match, findings, |field, own, findings| {
+                let has_subnets = !own.destination_subnets.is_empty();
+                findings.error_of(field, &[("destinationSubnets", has_subnets)], NO_SUBNETS);
+                if own.sni_hosts.is_empty() {
+                    let field = format!("{field}.sniHosts");
+                    findings.error(field, "is needed; the condition is left out");
+                }
+                let port = read_port(field, own.port, findings)?;
+                (!has_subnets && !own.sni_hosts.is_empty()).then(|| Layer4Condition {
+                    server_names: own
+                        .sni_hosts
+                        .iter()
+                        .map(|name| name.to_ascii_lowercase())
+                        .collect(),
+                    port,
+                    source_labels: own.source_labels.clone(),
+                    source_namespace: own.source_namespace.clone().filter(|name| !name.is_empty()),
+                    gateways: GatewayRef::parse_all(&own.gateways, context.namespace, &[]),
+                })
+            });
+        if rule.r#match.is_empty() {
             findings.error(
                 format!("{field}.match"),
                 "needs `sniHosts`; the rule is left out",
             );
-            continue;
         }
         let destinations = destinations(&field, &rule.route, context, findings);
-        if !destinations.is_empty() {
+        if !conditions.is_empty() && !destinations.is_empty() {
             read.push(TlsRule {
                 conditions,
                 destinations,
@@ -127,6 +132,20 @@ pub(super) fn read_tls(
         }
     }
     read
+}
+
+/// Reads the conditions of a rule; one that is wrong is left out, so that it cannot take what it
+/// was not meant for.
+fn read_conditions<C>(
+    field: &str,
+    conditions: &[C],
+    findings: &mut Findings<'_>,
+    read: impl Fn(&str, &C, &mut Findings<'_>) -> Option<Layer4Condition>,
+) -> Vec<Layer4Condition> {
+    let conditions = conditions.iter().enumerate();
+    conditions
+        .filter_map(|(index, own)| read(&format!("{field}.match[{index}]"), own, findings))
+        .collect()
 }
 
 fn destinations(
@@ -140,10 +159,14 @@ fn destinations(
         .iter()
         .enumerate()
         .filter_map(|(index, route)| {
-            let field = format!("{field}.route[{index}].destination");
-            let destination = context.destination(&field, &route.destination, findings);
-            let weight = route.weight.and_then(|weight| u32::try_from(weight).ok());
-            let weight = if is_only { 1 } else { weight.unwrap_or(0) };
+            let field = format!("{field}.route[{index}]");
+            let place = format!("{field}.destination");
+            let destination = context.destination(&place, &route.destination, findings);
+            let weight = match route.weight {
+                _ if is_only => 1,
+                None => 0,
+                Some(weight) => read_weight(&field, weight, findings),
+            };
             (weight > 0).then_some((destination, weight))
         })
         .collect();

@@ -7,5 +7,6 @@
 
 mod case;
 mod envoy;
+mod fields;
 mod golden;
 mod properties;

@@ -169,10 +169,27 @@ pub enum HostRewrite {
     Endpoint,
 }
 
+/// The conditions that [`RetryPolicy::retry_on`] may have, in Envoy's words.
+pub const RETRY_CONDITIONS: [&str; 13] = [
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "refused-stream",
+    "retriable-4xx",
+    "retriable-status-codes",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
 /// When and how often to try a request again.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
 pub struct RetryPolicy {
-    /// Conditions in Envoy's words, such as `connect-failure`.
+    /// Conditions, of [`RETRY_CONDITIONS`]; others have no effect.
     pub retry_on: Vec<String>,
     /// How many times at most, after the first attempt.
     pub retries: u32,

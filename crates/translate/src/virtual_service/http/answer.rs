@@ -3,14 +3,37 @@
 use fairlead_crds::networking as crd;
 use fairlead_xds::resource::route::{Body, Redirect, RedirectPath, RedirectStatus};
 
-use super::Action;
+use super::{Action, RedirectPort};
 use crate::diagnostic::Findings;
+
+/// Reports what a rule that answers by itself says of forwarding.
+pub(super) fn report_unused(
+    field: &str,
+    rule: &crd::HttpRoute,
+    answer: &str,
+    findings: &mut Findings<'_>,
+) {
+    let is_redirect = rule.redirect.is_some();
+    let unused = [
+        ("route", !rule.route.is_empty()),
+        (
+            "directResponse",
+            is_redirect && rule.direct_response.is_some(),
+        ),
+        ("rewrite", rule.rewrite.is_some()),
+        ("timeout", rule.timeout.is_some()),
+        ("retries", rule.retries.is_some()),
+        ("mirror", rule.mirror.is_some()),
+        ("mirrors", !rule.mirrors.is_empty()),
+    ];
+    findings.warn_of(field, &unused, &format!("has no effect beside `{answer}`"));
+}
 
 pub(super) fn read_redirect(
     field: &str,
     redirect: &crd::HttpRedirect,
     findings: &mut Findings<'_>,
-) -> Redirect {
+) -> Action {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let code = redirect
         .redirect_code
@@ -24,24 +47,33 @@ pub(super) fn read_redirect(
         RedirectStatus::MovedPermanently
     });
     let scheme = given(&redirect.scheme);
-    let port = match (redirect.port, redirect.derive_port.as_deref()) {
-        (Some(port), _) => u16::try_from(port).ok(),
-        (None, Some("FROM_PROTOCOL_DEFAULT")) => match scheme.as_deref() {
-            Some("https") => Some(443),
-            _ => Some(80),
-        },
-        (None, _) => None,
+    let given_port = redirect.port.and_then(|port| {
+        let number = u16::try_from(port).ok();
+        if number.is_none() {
+            let message = "is not a port; the redirection names none";
+            findings.error(format!("{field}.redirect.port"), message);
+        }
+        number
+    });
+    let (port, by) = match redirect.derive_port.as_deref() {
+        Some("FROM_PROTOCOL_DEFAULT") if scheme.as_deref() == Some("https") => {
+            (Some(443), RedirectPort::AsGiven)
+        }
+        Some("FROM_PROTOCOL_DEFAULT") => (Some(80), RedirectPort::AsGiven),
+        Some("FROM_REQUEST_PORT") => (None, RedirectPort::OfRequest),
+        _ => (given_port, RedirectPort::AsGiven),
     };
     let prefix = given(&redirect.prefix_rewrite)
         .map(|prefix| RedirectPath::Rewrite(fairlead_routing::PathRewrite::Prefix(prefix)));
-    Redirect {
+    let to = Redirect {
         status,
         scheme,
         host: given(&redirect.authority),
         port,
         path: given(&redirect.uri).map(RedirectPath::Full).or(prefix),
         strip_query: false,
-    }
+    };
+    Action::Redirect { to, port: by }
 }
 
 pub(super) fn read_response(

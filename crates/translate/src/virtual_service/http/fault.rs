@@ -3,7 +3,7 @@
 use fairlead_crds::networking as crd;
 use fairlead_xds::resource::route::{Abort, Fault, Share};
 
-use super::{read_duration, share};
+use super::share;
 use crate::diagnostic::Findings;
 
 pub(super) fn read_fault(
@@ -12,8 +12,18 @@ pub(super) fn read_fault(
     findings: &mut Findings<'_>,
 ) -> Option<Fault> {
     let delay = fault.delay.as_ref().and_then(|delay| {
-        let field = format!("{field}.fault.delay.fixedDelay");
-        let time = read_duration(&field, delay.fixed_delay.as_ref(), findings)?;
+        let field = format!("{field}.fault.delay");
+        let is_exponential = [("exponentialDelay", delay.exponential_delay.is_some())];
+        findings.error_of(
+            &field,
+            &is_exponential,
+            "is not supported and has no effect",
+        );
+        if delay.fixed_delay.is_none() {
+            findings.error(&field, "needs a `fixedDelay`; nothing is delayed");
+        }
+        let field = format!("{field}.fixedDelay");
+        let time = findings.duration(&field, delay.fixed_delay.as_ref())?;
         let old = delay
             .percent
             .and_then(|percent| u32::try_from(percent).ok());
@@ -24,10 +34,13 @@ pub(super) fn read_fault(
         Some((time, part))
     });
     let abort = fault.abort.as_ref().and_then(|abort| {
+        let is_http2 = [("http2Error", abort.http2_error.is_some())];
+        let place = format!("{field}.fault.abort");
+        findings.error_of(&place, &is_http2, "is not supported and has no effect");
         let error = read_abort(abort);
         if error.is_none() {
             findings.error(
-                format!("{field}.fault.abort"),
+                place,
                 "needs an `httpStatus` from 200 to 599 or a `grpcStatus`; nothing is aborted",
             );
         }

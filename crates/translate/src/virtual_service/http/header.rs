@@ -3,7 +3,6 @@
 use fairlead_crds::networking as crd;
 use fairlead_xds::resource::route::{AddMode, CorsPolicy, HeaderAdd, HeaderMutations};
 
-use super::read_duration;
 use crate::diagnostic::Findings;
 use crate::virtual_service::condition;
 
@@ -58,24 +57,26 @@ pub(super) fn read_cors(
         .allow_origin
         .iter()
         .map(fairlead_routing::StringMatch::exact);
-    let allow_origins = policy.allow_origins.iter().filter_map(|origin| {
-        let text = condition::text(origin)?;
+    let origins = policy.allow_origins.iter().enumerate();
+    let allow_origins = origins.filter_map(|(index, origin)| {
+        let field = format!("{field}.corsPolicy.allowOrigins[{index}]");
+        let Some(text) = condition::text(origin) else {
+            let message = "needs `exact`, `prefix` or `regex` (`.*` for any); it is left out";
+            findings.error(field, message);
+            return None;
+        };
         match text.compile() {
             Ok(_) => Some(text),
             Err(error) => {
-                findings.error(
-                    format!("{field}.corsPolicy.allowOrigins"),
-                    format!("{error}; the origin is left out"),
-                );
+                findings.error(field, format!("{error}; the origin is left out"));
                 None
             }
         }
     });
     let allow_origins = allow_origins.chain(exact).collect();
-    let max_age = read_duration(
+    let max_age = findings.duration(
         &format!("{field}.corsPolicy.maxAge"),
         policy.max_age.as_ref(),
-        findings,
     );
     CorsPolicy {
         allow_origins,

@@ -1,9 +1,8 @@
 //! When and how often a request is tried again.
 
 use fairlead_crds::networking as crd;
-use fairlead_xds::resource::route::{Backoff, RetryPolicy};
+use fairlead_xds::resource::route::{Backoff, RETRY_CONDITIONS, RetryPolicy};
 
-use super::read_duration;
 use crate::diagnostic::Findings;
 
 /// Two retries of what the upstream certainly, or by its own word, did not process.
@@ -35,24 +34,28 @@ pub(super) fn read_retry(
         return Some(policy);
     };
     let field = format!("{field}.retries");
+    findings.not_acted_on(
+        &field,
+        &[(
+            "retryRemoteLocalities",
+            retries.retry_remote_localities.is_some(),
+        )],
+    );
     if let Some(attempts) = retries.attempts {
         policy.retries = u32::try_from(attempts)
             .ok()
             .filter(|attempts| *attempts > 0)?;
     }
-    policy.per_try_timeout = read_duration(
-        &format!("{field}.perTryTimeout"),
-        retries.per_try_timeout.as_ref(),
-        findings,
-    )
-    .filter(|timeout| !timeout.is_zero());
-    policy.backoff = read_duration(
-        &format!("{field}.backoff"),
-        retries.backoff.as_ref(),
-        findings,
-    )
-    .filter(|base| !base.is_zero())
-    .map(|base| Backoff { base, max: None });
+    policy.per_try_timeout = findings
+        .duration(
+            &format!("{field}.perTryTimeout"),
+            retries.per_try_timeout.as_ref(),
+        )
+        .filter(|timeout| !timeout.is_zero());
+    policy.backoff = findings
+        .duration(&format!("{field}.backoff"), retries.backoff.as_ref())
+        .filter(|base| !base.is_zero())
+        .map(|base| Backoff { base, max: None });
     if let Some(conditions) = retries
         .retry_on
         .as_ref()
@@ -65,10 +68,15 @@ pub(super) fn read_retry(
             .map(str::trim)
             .filter(|text| !text.is_empty())
         {
-            match condition.parse() {
-                Ok(status) => policy.statuses.push(status),
-                Err(_) => policy.retry_on.push(condition.to_owned()),
+            if let Ok(status) = condition.parse() {
+                policy.statuses.push(status);
+                continue;
             }
+            if !RETRY_CONDITIONS.contains(&condition) {
+                let message = format!("`{condition}` is not known and has no effect");
+                findings.error(format!("{field}.retryOn"), message);
+            }
+            policy.retry_on.push(condition.to_owned());
         }
         let by_status = "retriable-status-codes";
         if !policy.statuses.is_empty() && !policy.retry_on.iter().any(|on| on == by_status) {
