@@ -123,12 +123,17 @@ pub async fn remove(stage: &Stage) -> anyhow::Result<()> {
     )
     .await?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    for name in ["podinfo", "bookinfo", MESH, SYSTEM] {
+    let all = ["podinfo", "bookinfo", MESH, SYSTEM];
+    for name in all {
         match namespaces.delete(name, &DeleteParams::default()).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(error).context(format!("failed to delete `{name}`")),
         }
+    }
+    // The next installation would find namespaces that take nothing new.
+    for name in all {
+        wait::until_gone(&namespaces, name, READY_WITHIN).await?;
     }
     Ok(())
 }
