@@ -7,6 +7,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod canary;
 mod load;
 mod proxy;
 mod sample;
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// CPU time of a request through our proxy, beside Envoy where there is one.
     Proxy(proxy::Args),
+    /// How soon rollouts act, and what they cost the API server.
+    Canary(canary::Args),
     /// Runs an upstream for the others.
     #[command(hide = true)]
     Upstream {
@@ -42,6 +45,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Proxy(args) => proxy::run(&args),
+        Command::Canary(args) => canary::run(&args),
         Command::Upstream { address } => load::upstream(address),
         Command::Serve { address, upstream } => serve::run(address, upstream),
     }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use fairlead_tests::figure::{self, Figure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Seconds of a round.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
+    /// Where the figures are written as JSON, `target/bench/proxy.json` unless given.
+    #[arg(long)]
+    output: Option<PathBuf>,
 }
 
 /// The core of load and upstream, and the core of the proxy.
@@ -90,14 +94,61 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
         }
     }
-    print(args, &proxies, rounds)
+    let costs: Vec<Cost> = proxies
+        .iter()
+        .zip(rounds)
+        .map(|((name, _, process), rounds)| Cost::of(name, process, &rounds))
+        .collect::<anyhow::Result<_>>()?;
+    print(args, &costs)?;
+    let output = args.output.clone();
+    figure::write(
+        &output.unwrap_or_else(|| figure::file("proxy")),
+        &figures(&costs),
+    )
 }
 
-fn print(
-    args: &Args,
-    proxies: &[(&str, &str, Process)],
-    rounds: Vec<Vec<(f64, Round)>>,
-) -> anyhow::Result<()> {
+/// What one proxy cost over all rounds.
+struct Cost {
+    name: &'static str,
+    /// Middle, lowest and highest of the rounds, in microseconds of CPU for a request.
+    cpu: (f64, f64, f64),
+    median_us: f64,
+    requests: u64,
+    errors: u64,
+    memory_kb: u64,
+}
+
+impl Cost {
+    fn of(name: &'static str, process: &Process, rounds: &[(f64, Round)]) -> anyhow::Result<Self> {
+        let medians = rounds.iter().map(|(_, round)| round.median_us).collect();
+        Ok(Self {
+            name,
+            cpu: sample::median(rounds.iter().map(|(cost, _)| *cost).collect()),
+            median_us: sample::median(medians).0,
+            requests: rounds.iter().map(|(_, round)| round.requests).sum(),
+            errors: rounds.iter().map(|(_, round)| round.errors).sum(),
+            memory_kb: sample::memory(process.0.id())?,
+        })
+    }
+}
+
+/// Ours beside Envoy's, where there was one.
+fn figures(costs: &[Cost]) -> Vec<Figure> {
+    let (ours, envoy) = (costs.first(), costs.get(1));
+    let figure = |figure, unit, value: fn(&Cost) -> f64| {
+        Figure::new(figure, unit, ours.map(value)).beside(envoy.map(value))
+    };
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let memory = |cost: &Cost| cost.memory_kb as f64 / 1024.0;
+    vec![
+        figure("proxy beside Envoy 1.40: CPU of a request", "us", |cost| {
+            cost.cpu.0
+        }),
+        figure("proxy beside Envoy 1.40: memory", "MiB", memory),
+    ]
+}
+
+fn print(args: &Args, costs: &[Cost]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -113,18 +164,18 @@ fn print(
         "errors",
         "memory kB"
     )?;
-    for ((name, _, process), results) in proxies.iter().zip(rounds) {
-        let (cost, low, high) = sample::median(results.iter().map(|(cost, _)| *cost).collect());
-        let (p50, ..) = sample::median(results.iter().map(|(_, round)| round.median_us).collect());
-        let requests: u64 = results.iter().map(|(_, round)| round.requests).sum();
-        let errors: u64 = results.iter().map(|(_, round)| round.errors).sum();
-        let seconds = (args.seconds * results.len() as u64).max(1);
+    for cost in costs {
+        let (cpu, low, high) = cost.cpu;
+        let seconds = (args.seconds * args.rounds as u64).max(1);
         writeln!(
             out,
-            "{name:<16} {:>24} {:>12} {p50:>10.0} {errors:>8} {:>10}",
-            format!("{cost:.1} ({low:.1}-{high:.1})"),
-            requests / seconds,
-            sample::memory(process.0.id())?,
+            "{:<16} {:>24} {:>12} {:>10.0} {:>8} {:>10}",
+            cost.name,
+            format!("{cpu:.1} ({low:.1}-{high:.1})"),
+            cost.requests / seconds,
+            cost.median_us,
+            cost.errors,
+            cost.memory_kb,
         )?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt as _};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::players::{routes_resource, slice_resource};
+use fairlead_tests::players::{routes_resource, slice_resource};
 
 /// One thing that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,5 @@
 
 mod crash;
 mod history;
-mod operator;
-mod players;
 mod stage;
 mod stories;

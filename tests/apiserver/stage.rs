@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::History;
-use crate::operator::Operator;
-use crate::players::{self, World};
+use fairlead_tests::operator::Operator;
+use fairlead_tests::players::{self, World};
 
 /// How long a step of a story may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -211,7 +211,7 @@ async fn an_adopted_route_keeps_what_is_not_ours(stage: &Stage) -> Result<()> {
     let api: Api<DynamicObject> = Api::namespaced_with(
         scene.client.clone(),
         "adopted",
-        &crate::players::routes_resource(),
+        &fairlead_tests::players::routes_resource(),
     );
     let theirs = json!({
         "apiVersion": "networking.istio.io/v1",

@@ -26,10 +26,16 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// A started API server answers within milliseconds: asking more often gains nothing.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
+const AUDIT_LOG: &str = "audit.log";
+/// Who asked for what, once it is answered.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\n\
+                            omitStages: [RequestReceived]\nrules: [{level: Metadata}]\n";
+
 /// A running API server; dropping it ends it and removes its folder.
 #[derive(Debug)]
 pub struct ApiServer {
     guards: Vec<Child>,
+    credentials: Credentials,
     folder: TempDir,
     kubeconfig: PathBuf,
     url: String,
@@ -41,6 +47,25 @@ impl ApiServer {
     /// # Errors
     /// When the tools are missing, or the server is not ready in time; then with its log.
     pub async fn start() -> Result<Self> {
+        Self::start_with(|program, _folder| Ok(program)).await
+    }
+
+    /// As [`Self::start`], with a log of every request: see [`Self::audit_log`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_audited() -> Result<Self> {
+        Self::start_with(|program, folder| {
+            let policy = folder.join("audit-policy.yaml");
+            std::fs::write(&policy, AUDIT_POLICY)?;
+            Ok(program
+                .path("audit-policy-file", &policy)
+                .path("audit-log-path", &folder.join(AUDIT_LOG)))
+        })
+        .await
+    }
+
+    async fn start_with(configure: impl FnOnce(Program, &Path) -> Result<Program>) -> Result<Self> {
         let tools = Tools::read()?;
         let folder = tempfile::Builder::new()
             .prefix("fairlead-apiserver-")
@@ -62,6 +87,7 @@ impl ApiServer {
             .path("cert-dir", folder.path())
             // Nothing here makes the `default` service account that pods would have to name.
             .flag("disable-admission-plugins", "ServiceAccount");
+        let api = configure(api, folder.path())?;
         let store = etcd(&tools, &addresses, &folder.path().join("etcd"))?;
         let guards = vec![
             start_guarded(&store, folder.path())?,
@@ -69,6 +95,7 @@ impl ApiServer {
         ];
         let server = Self {
             guards,
+            credentials,
             folder,
             kubeconfig,
             url,
@@ -80,6 +107,25 @@ impl ApiServer {
     /// The path of an administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The path of another administrator's kubeconfig, who can be told from the first in the log.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn kubeconfig_of(&self, name: &str) -> Result<PathBuf> {
+        let user = Subject {
+            name,
+            group: Some("system:masters"),
+            hosts: &[],
+        };
+        let file = format!("{name}.kubeconfig");
+        self.credentials.kubeconfig(&file, &self.url, user)
+    }
+
+    /// Where every request is logged, one JSON object a line, if the server was started for that.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.path().join(AUDIT_LOG)
     }
 
     /// The address of the API server.

@@ -159,7 +159,7 @@ fn status(canary: &Canary) -> Vec<Seen> {
 }
 
 /// The weight of the destination whose host ends in `-canary`, in the first route that has one.
-fn canary_weight(route: &VirtualService) -> Option<i64> {
+pub fn canary_weight(route: &VirtualService) -> Option<i64> {
     let value = serde_json::to_value(&route.spec).ok()?;
     let routes = value.get("http")?.as_array()?;
     routes.iter().find_map(|http| {

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::report::step;
-use crate::{Environment, cache, image, lifetime, process};
+use crate::{Environment, bench, cache, image, lifetime, process};
 
 /// Tools, images, then the demo itself.
 pub(crate) fn run(environment: &Environment) -> Result<()> {
@@ -14,11 +14,18 @@ pub(crate) fn run(environment: &Environment) -> Result<()> {
         process::run(
             Command::new("cargo")
                 .args(["build", "--quiet", "--profile", "quick"])
-                .args(["--package", "fairlead-tests", "--bins"])
+                .args(["--package", "fairlead-tests", "--package", "fairlead-bench"])
+                .arg("--bins")
                 .current_dir(cache::workspace()),
         )
     })?;
-    process::run(demo().arg("up"))
+    let mut demo = demo();
+    demo.env(
+        "FAIRLEAD_BENCH",
+        cache::workspace().join("target/quick/fairlead-bench"),
+    );
+    bench::with_envoy(environment, &mut demo);
+    process::run(demo.arg("up"))
 }
 
 /// Removes what the demo made, whether or not it came to its end.

@@ -2,12 +2,14 @@
 //! rollback, notification.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use fairlead_runtime::clock;
 use fairlead_tests::cluster::Cluster;
 use fairlead_tests::console::say;
+use fairlead_tests::figure::{self, Figure};
 use fairlead_tests::images::Images;
 use fairlead_tests::load::{Load, Plan};
 use fairlead_tests::story::applications::{self, Repository};
@@ -29,6 +31,9 @@ struct Args {
     /// `local` makes a cluster on this machine; `kubeconfig` uses the current context's.
     #[arg(long, env = "FAIRLEAD_CLUSTER", default_value = "local", global = true)]
     cluster: Kind,
+    /// The program that measures what a request costs in the proxy.
+    #[arg(long, env = "FAIRLEAD_BENCH", global = true)]
+    bench: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -90,7 +95,7 @@ async fn main() -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     match (args.verb, args.cluster) {
-        (Verb::Up, kind) => up(kind).await,
+        (Verb::Up, kind) => up(kind, args.bench.as_deref()).await,
         (Verb::Down, Kind::Local) => Cluster::remove(CLUSTER),
         (Verb::Down, Kind::Kubeconfig) => {
             install::remove(&Stage::on_current_context().await?).await
@@ -98,7 +103,7 @@ async fn main() -> Result<()> {
     }
 }
 
-async fn up(kind: Kind) -> Result<()> {
+async fn up(kind: Kind, bench: Option<&Path>) -> Result<()> {
     let mut teller = Teller::begin();
     let stage = match kind {
         Kind::Local => {
@@ -119,9 +124,26 @@ async fn up(kind: Kind) -> Result<()> {
     messages(&stage, &mut teller).await?;
     teller.chapter("7. Summary");
     let usage = figures::usage(&stage).await?;
-    say(figures::table(polled, &releases, &usage));
+    let mut measured = figures::of(polled, &releases, &usage);
+    measured.extend(sidecar(bench).await);
+    say(figure::table(&measured));
+    let file = figure::file("demo");
+    figure::write(&file, &measured)?;
+    say(format!("  as JSON: {}", file.display()));
     farewell(&stage);
     Ok(())
+}
+
+/// What a request costs in a sidecar; a machine that cannot tell is no reason to fail.
+async fn sidecar(bench: Option<&Path>) -> Vec<Figure> {
+    let measured = match bench {
+        Some(bench) => figures::sidecar(bench).await,
+        None => Err(anyhow::anyhow!("FAIRLEAD_BENCH names no program")),
+    };
+    measured.unwrap_or_else(|error| {
+        say(format!("  CPU of a request is not measured: {error:#}"));
+        Vec::new()
+    })
 }
 
 async fn install(stage: &Stage, teller: &mut Teller) -> Result<()> {

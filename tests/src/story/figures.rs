@@ -1,20 +1,21 @@
 //! The figures at the end of the demo: times of the releases, cost of each component.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
-use serde::Serialize;
+use tokio::process::Command;
 
 use super::Stage;
 use super::release::{Release, seconds};
+use crate::figure::{self, Figure};
 
 /// What a container costs, as the kubelet last measured it.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Usage {
     /// CPU in thousandths of a core.
     pub millicores: f64,
@@ -144,60 +145,75 @@ fn mean(list: &[Usage]) -> Usage {
     }
 }
 
-/// The summary as a person reads it; `polled` is push to applied without the hook, in seconds.
-pub fn table(
+/// The times of the releases and the cost of each component; `polled` is push to applied without
+/// the hook, in seconds.
+pub fn of(
     polled: f64,
     releases: &BTreeMap<&'static str, Release>,
     usage: &BTreeMap<String, Usage>,
-) -> String {
-    let mut text = String::new();
-    let mut row = |what: &str, value: String| {
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "  {what:<58} {value}");
-    };
-    let or_none = |value: Option<f64>| {
-        value.map_or_else(|| "none".to_owned(), |value| format!("{value:.2} s"))
-    };
-    row(
+) -> Vec<Figure> {
+    let mut figures = vec![Figure::new(
         "push → applied (polling, every 5 s)",
-        format!("{polled:.2} s"),
-    );
+        "s",
+        polled,
+    )];
     for (name, release) in releases {
-        row(
-            &format!("{name}: push → applied (post-receive hook)"),
-            format!("{:.2} s", release.applied),
-        );
-        row(
-            &format!("{name}: applied → first canary weight"),
-            or_none(release.first_weight),
-        );
-        if release.phases.last().is_some_and(|phase| phase == "Failed") {
-            let fault = release.exposed.zip(release.withdrawn);
-            let exposed = fault.map(|(from, to)| seconds(from, to));
-            row(
-                &format!("{name}: first traffic on the canary → weight 0"),
-                or_none(exposed),
-            );
-            row(
-                &format!("{name}: failing check recorded → weight 0"),
-                or_none(release.reaction),
-            );
-        } else {
-            row(
-                &format!("{name}: push → promoted"),
-                format!("{:.2} s", release.ended),
-            );
-        }
-        let failed = format!("{} of {}", release.load.errors, release.load.requests);
-        row(&format!("{name}: failed requests"), failed);
+        figures.extend(of_release(name, release));
     }
     for (component, usage) in usage {
-        row(
-            &format!("{component}: CPU, memory"),
-            format!("{:.1} m, {:.1} MiB", usage.millicores, usage.memory),
-        );
+        figures.extend([
+            Figure::new(format!("{component}: CPU"), "m", usage.millicores),
+            Figure::new(format!("{component}: memory"), "MiB", usage.memory),
+        ]);
     }
-    text
+    figures
+}
+
+fn of_release(name: &str, release: &Release) -> Vec<Figure> {
+    let time = |what: &str, value: Option<f64>| Figure::new(format!("{name}: {what}"), "s", value);
+    let mut figures = vec![
+        time("push → applied (post-receive hook)", Some(release.applied)),
+        time("applied → first canary weight", release.first_weight),
+    ];
+    if release.phases.last().is_some_and(|phase| phase == "Failed") {
+        let fault = release.exposed.zip(release.withdrawn);
+        let exposed = fault.map(|(from, to)| seconds(from, to));
+        figures.extend([
+            time("first traffic on the canary → weight 0", exposed),
+            time("failing check recorded → weight 0", release.reaction),
+        ]);
+    } else {
+        figures.push(time("push → promoted", Some(release.ended)));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "thousands of requests")]
+    let errors = release.load.errors as f64;
+    figures.push(Figure::new(
+        format!("{name}: failed requests"),
+        format!("of {}", release.load.requests),
+        errors,
+    ));
+    figures
+}
+
+/// CPU of a request through a sidecar, beside Envoy's: measured by `bench`, in seconds enough to
+/// tell the two apart.
+pub async fn sidecar(bench: &Path) -> anyhow::Result<Vec<Figure>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("proxy.json");
+    let output = Command::new(bench)
+        .args(["proxy", "--rounds=3", "--seconds=2", "--output"])
+        .arg(&file)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("failed to run `{}`", bench.display()))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "the measurement failed: {}",
+        errors.trim()
+    );
+    figure::read(&file)
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
 //! The operator as a process: started, stopped, and told to die after a write.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tokio::process::{Child, Command};
 
 /// What an operator is started with.
 #[derive(Clone, Debug)]
-pub(crate) struct Operator {
+pub struct Operator {
     /// The cluster.
-    pub(crate) kubeconfig: PathBuf,
+    pub kubeconfig: PathBuf,
     /// The one namespace that it watches.
-    pub(crate) namespace: String,
+    pub namespace: String,
     /// Where metrics are asked for.
-    pub(crate) metrics_server: String,
+    pub metrics_server: String,
     /// Where it logs to.
-    pub(crate) log: PathBuf,
+    pub log: PathBuf,
 }
 
 impl Operator {
     /// Starts it; with `exit_after`, it dies after so many writes.
-    pub(crate) fn start(&self, exit_after: Option<usize>) -> Result<Child> {
+    pub fn start(&self, exit_after: Option<usize>) -> Result<Child> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -47,18 +47,15 @@ impl Operator {
     }
 }
 
-/// The operator beside this test's own binary.
+/// The operator that was built with this program: beside it, or beside the folder of the tests.
 fn binary() -> Result<PathBuf> {
-    let this = std::env::current_exe().context("failed to find this test's path")?;
-    let folder = this
-        .parent()
-        .and_then(Path::parent)
-        .context("a test outside of a target folder")?;
-    let binary = folder.join("fairlead-operator");
-    ensure!(
-        binary.exists(),
-        "`{}` is not there: run `cargo build -p fairlead-operator` first",
-        binary.display()
-    );
-    Ok(binary)
+    let this = std::env::current_exe().context("failed to find this program's path")?;
+    let folders = this.ancestors().skip(1).take(2);
+    let mut programs = folders.map(|folder| folder.join("fairlead-operator"));
+    programs.find(|program| program.exists()).with_context(|| {
+        format!(
+            "no `fairlead-operator` beside `{}`: run `cargo build -p fairlead-operator` first",
+            this.display()
+        )
+    })
 }

@@ -1,9 +1,11 @@
 //! The parts that others play in a real cluster: Deployment and EndpointSlice controllers, kubelet,
 //! proxies, Prometheus and webhooks.
 //!
-//! Pods become ready after a moment, so that a weight raised too early meets no endpoint.
+//! Pods become ready after a moment, so that a weight raised too early meets no endpoint. The
+//! players read from watches, as those whom they play do, so that they cost the API server little.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,19 @@ use anyhow::{Context as _, Result};
 use axum::extract::{Path, State};
 use axum::routing::post;
 use axum::{Json, Router};
+use fairlead_runtime::clock;
+use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, Resource as _, ResourceExt as _};
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, Resource, ResourceExt as _};
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -30,17 +39,21 @@ const MANAGER: &str = "players";
 
 /// What the outside world is like in one namespace.
 #[derive(Clone, Debug)]
-pub(crate) struct Conditions {
+pub struct Conditions {
     /// What Prometheus answers: a number, `NaN`, `none` for no series, or `down`.
-    pub(crate) metric: String,
+    pub metric: String,
     /// What webhooks answer, by name; 200 when not named.
-    pub(crate) hooks: BTreeMap<String, u16>,
+    pub hooks: BTreeMap<String, u16>,
     /// Images whose pods never become ready.
-    pub(crate) broken: Vec<String>,
+    pub broken: Vec<String>,
     /// Whether the canary's endpoints are gone although its pods say ready.
-    pub(crate) canary_lost: bool,
+    pub canary_lost: bool,
     /// Calls of webhooks, in order: name and idempotency key.
-    pub(crate) calls: Vec<(String, String)>,
+    pub calls: Vec<(String, String)>,
+    /// When Prometheus was asked.
+    pub asked: Vec<Instant>,
+    /// What was written of endpoints, in order.
+    pub written: Vec<Written>,
 }
 
 impl Default for Conditions {
@@ -51,19 +64,32 @@ impl Default for Conditions {
             broken: Vec::new(),
             canary_lost: false,
             calls: Vec::new(),
+            asked: Vec::new(),
+            written: Vec::new(),
         }
     }
 }
 
+/// An EndpointSlice that was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// When the writing began.
+    pub at: Instant,
+    /// Its name: the Service's.
+    pub slice: String,
+    /// How many endpoints it has.
+    pub ready: usize,
+}
+
 /// The outside world of all namespaces.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct World {
+pub struct World {
     namespaces: Arc<Mutex<HashMap<String, Conditions>>>,
 }
 
 impl World {
     /// Changes the conditions of a namespace.
-    pub(crate) fn set(&self, namespace: &str, change: impl FnOnce(&mut Conditions)) {
+    pub fn set(&self, namespace: &str, change: impl FnOnce(&mut Conditions)) {
         change(
             self.namespaces
                 .lock()
@@ -73,7 +99,7 @@ impl World {
     }
 
     /// The conditions of a namespace.
-    pub(crate) fn conditions(&self, namespace: &str) -> Conditions {
+    pub fn conditions(&self, namespace: &str) -> Conditions {
         self.namespaces
             .lock()
             .get(namespace)
@@ -83,7 +109,7 @@ impl World {
 }
 
 /// Serves Prometheus and webhooks on loopback; returns the base address.
-pub(crate) async fn serve(world: World) -> Result<String> {
+pub async fn serve(world: World) -> Result<String> {
     let router = Router::new()
         .route("/{namespace}/api/v1/query", post(query))
         .route("/{namespace}/hook/{name}", post(hook))
@@ -99,6 +125,7 @@ async fn query(
     State(world): State<World>,
     Path(namespace): Path<String>,
 ) -> Result<Json<Value>, http::StatusCode> {
+    world.set(&namespace, |all| all.asked.push(clock::instant()));
     let result = match world.conditions(&namespace).metric.as_str() {
         "down" => return Err(http::StatusCode::SERVICE_UNAVAILABLE),
         "none" => json!([]),
@@ -128,31 +155,81 @@ async fn hook(
 }
 
 /// Plays the controllers of one namespace until the curtain falls.
-pub(crate) async fn play(
-    client: Client,
-    namespace: String,
-    world: World,
-    curtain: CancellationToken,
-) {
+pub async fn play(client: Client, namespace: String, world: World, curtain: CancellationToken) {
+    let (known, watching) = Known::watch(&client, &namespace);
     let mut players = Players {
         client,
         namespace,
         world,
+        known,
         ready: HashMap::new(),
     };
-    while !curtain.is_cancelled() {
-        // A conflict or a deleted object is looked at again in a moment.
-        if let Err(error) = players.tick().await {
-            tracing::debug!(error = %format!("{error:#}"), "a player stumbled");
+    let playing = async {
+        loop {
+            // A conflict or a deleted object is looked at again in a moment.
+            if let Err(error) = players.tick().await {
+                tracing::debug!(error = %format!("{error:#}"), "a player stumbled");
+            }
+            tokio::time::sleep(TICK).await;
         }
-        tokio::time::sleep(TICK).await;
+    };
+    tokio::select! {
+        () = curtain.cancelled() => {}
+        () = watching => {}
+        () = playing => {}
     }
+}
+
+/// What the players know of their namespace.
+struct Known {
+    deployments: Store<Deployment>,
+    sets: Store<ReplicaSet>,
+    services: Store<Service>,
+    slices: Store<EndpointSlice>,
+    routes: Store<DynamicObject>,
+}
+
+impl Known {
+    /// Caches that are kept up for as long as the returned future runs.
+    fn watch(client: &Client, namespace: &str) -> (Self, impl Future<Output = ()> + use<>) {
+        let (deployments, one) = cache(Api::namespaced(client.clone(), namespace), ());
+        let (sets, two) = cache(Api::namespaced(client.clone(), namespace), ());
+        let (services, three) = cache(Api::namespaced(client.clone(), namespace), ());
+        let (slices, four) = cache(Api::namespaced(client.clone(), namespace), ());
+        let resource = routes_resource();
+        let api = Api::namespaced_with(client.clone(), namespace, &resource);
+        let (routes, five) = cache(api, resource);
+        let known = Self {
+            deployments,
+            sets,
+            services,
+            slices,
+            routes,
+        };
+        let watching = async {
+            tokio::join!(one, two, three, four, five);
+        };
+        (known, watching)
+    }
+}
+
+fn cache<K>(api: Api<K>, kind: K::DynamicType) -> (Store<K>, impl Future<Output = ()> + use<K>)
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
+{
+    let writer = Writer::new(kind);
+    let store = writer.as_reader();
+    let events = watcher(api, watcher::Config::default());
+    let kept = events.default_backoff().reflect(writer);
+    (store, kept.for_each(|_event| std::future::ready(())))
 }
 
 struct Players {
     client: Client,
     namespace: String,
     world: World,
+    known: Known,
     /// Since when a Deployment has had this template and size.
     ready: HashMap<String, (String, i32, Instant)>,
 }
@@ -160,15 +237,10 @@ struct Players {
 impl Players {
     async fn tick(&mut self) -> Result<()> {
         let conditions = self.world.conditions(&self.namespace);
-        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
-        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
-        let known = sets.list(&ListParams::default()).await?.items;
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut running = Vec::new();
-        for deployment in deployments.list(&ListParams::default()).await? {
-            running.push(
-                self.deploy(&deployments, deployment, &known, &conditions)
-                    .await?,
-            );
+        for deployment in self.known.deployments.state() {
+            running.push(self.deploy(&api, &deployment, &conditions).await?);
         }
         self.publish_endpoints(&running, &conditions).await?;
         self.confirm_routes().await
@@ -178,8 +250,7 @@ impl Players {
     async fn deploy(
         &mut self,
         api: &Api<Deployment>,
-        deployment: Deployment,
-        known: &[ReplicaSet],
+        deployment: &Deployment,
         conditions: &Conditions,
     ) -> Result<Running> {
         const NUMBER: &str = "deployment.kubernetes.io/revision";
@@ -197,6 +268,7 @@ impl Players {
         let hash = format!("{number:08x}");
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
         let set_name = format!("{name}-{hash}");
+        let known = self.known.sets.state();
         let mine = known
             .iter()
             .filter(|set| set.name_any().starts_with(&format!("{name}-")));
@@ -208,7 +280,7 @@ impl Players {
             .filter(|number| *number == latest)
             .unwrap_or(latest + 1);
         if current.is_none_or(|set| set.annotations().get(NUMBER) != Some(&number.to_string())) {
-            let set = replica_set(&deployment, &set_name, &hash, number)?;
+            let set = replica_set(deployment, &set_name, &hash, number)?;
             let params = PatchParams::apply(MANAGER).force();
             sets.patch(&set_name, &params, &Patch::Apply(set)).await?;
         }
@@ -273,15 +345,13 @@ impl Players {
 
     /// One slice for each Service, with an address for each ready pod that it selects.
     async fn publish_endpoints(&self, running: &[Running], conditions: &Conditions) -> Result<()> {
-        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
-        let slices: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &slice_resource());
-        let existing = slices.list(&ListParams::default()).await?;
-        for service in services.list(&ListParams::default()).await? {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.namespace);
+        let existing = self.known.slices.state();
+        for service in self.known.services.state() {
             let name = service.name_any();
-            let selector = service
-                .spec
-                .and_then(|spec| spec.selector)
+            let spec = service.spec.as_ref();
+            let selector = spec
+                .and_then(|spec| spec.selector.clone())
                 .unwrap_or_default();
             let selects = |pod: &&Running| {
                 selector
@@ -296,8 +366,9 @@ impl Players {
                 })
                 .collect();
             let current = existing.iter().find(|slice| slice.name_any() == name);
-            let held = current.map(|slice| slice.data["endpoints"].as_array().map_or(0, Vec::len));
-            if held == Some(endpoints.len()) {
+            let held = current.map(|slice| slice.endpoints.as_ref().map_or(0, Vec::len));
+            let endpoints_are = endpoints.len();
+            if held == Some(endpoints_are) {
                 continue;
             }
             let slice = json!({
@@ -309,7 +380,14 @@ impl Players {
                 "ports": [],
             });
             let params = PatchParams::apply(MANAGER).force();
+            let written = Written {
+                at: clock::instant(),
+                slice: name.clone(),
+                ready: endpoints_are,
+            };
             slices.patch(&name, &params, &Patch::Apply(slice)).await?;
+            self.world
+                .set(&self.namespace, |all| all.written.push(written));
         }
         Ok(())
     }
@@ -318,7 +396,7 @@ impl Players {
     async fn confirm_routes(&self) -> Result<()> {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &routes_resource());
-        for routes in api.list(&ListParams::default()).await? {
+        for routes in self.known.routes.state() {
             let generation = routes.metadata.generation;
             if routes.data["status"]["observedGeneration"].as_i64() == generation {
                 continue;
@@ -367,13 +445,13 @@ fn replica_set(deployment: &Deployment, name: &str, hash: &str, number: u32) -> 
 }
 
 /// EndpointSlices.
-pub(crate) fn slice_resource() -> ApiResource {
+pub fn slice_resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("discovery.k8s.io", "v1", "EndpointSlice");
     ApiResource::from_gvk(&kind)
 }
 
 /// VirtualServices.
-pub(crate) fn routes_resource() -> ApiResource {
+pub fn routes_resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
     ApiResource::from_gvk(&kind)
 }

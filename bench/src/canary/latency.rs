@@ -1,0 +1,116 @@
+//! How soon the first weight follows the pods, and weight 0 the check that fails.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fairlead_crds::canary::CanaryPhase;
+use fairlead_runtime::clock;
+use fairlead_tests::figure::Figure;
+use futures::future::try_join_all;
+use tokio::time::Instant;
+
+use super::INTERVAL;
+use super::stage::{NAMESPACE, Stage};
+use crate::sample;
+
+/// What a user of either figure may wait for.
+const TARGET_SECONDS: f64 = 0.5;
+
+/// Both latencies of every release, in seconds.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    first_weight: Vec<f64>,
+    withdrawal: Vec<f64>,
+}
+
+/// Releases a version that fails its first check, again and again.
+pub(crate) async fn measure(stage: &Stage, canaries: usize, rounds: usize) -> Result<Latencies> {
+    let names: Vec<String> = (0..canaries).map(|n| format!("app-{n}")).collect();
+    for name in &names {
+        stage.world.set(name, |all| all.metric = "50".to_owned());
+        stage.initialize(name, 50, 50).await?;
+    }
+    let mut latencies = Latencies::default();
+    let releases = names.iter().map(|name| releases(stage, name, rounds));
+    for one in try_join_all(releases).await? {
+        latencies.first_weight.extend(one.first_weight);
+        latencies.withdrawal.extend(one.withdrawal);
+    }
+    Ok(latencies)
+}
+
+async fn releases(stage: &Stage, name: &str, rounds: usize) -> Result<Latencies> {
+    let mut latencies = Latencies::default();
+    for round in 0..rounds {
+        tokio::time::sleep(INTERVAL.mul_f64(rand::random())).await;
+        let released = clock::instant();
+        stage.release(name, round + 2).await?;
+        let weighted = stage
+            .observer
+            .first(name, released, |weight| weight > 0)
+            .await?;
+        let ready = last_ready(stage, name, weighted)
+            .with_context(|| format!("`{name}` got a weight without endpoints"))?;
+        latencies.first_weight.push(seconds(ready, weighted));
+        let withdrawn = stage
+            .observer
+            .first(name, weighted, |weight| weight == 0)
+            .await?;
+        let asked = stage.world.conditions(name).asked;
+        let asked = asked.into_iter().rev().find(|at| *at <= withdrawn);
+        let asked = asked.with_context(|| format!("`{name}` was withdrawn unasked"))?;
+        latencies.withdrawal.push(seconds(asked, withdrawn));
+        stage.until_phase(name, CanaryPhase::Failed).await?;
+        drained(stage, name).await?;
+    }
+    Ok(latencies)
+}
+
+/// When the last EndpointSlice of the canary before `weighted` was written.
+fn last_ready(stage: &Stage, name: &str, weighted: Instant) -> Option<Instant> {
+    let slice = format!("{name}-canary");
+    let written = stage.world.conditions(NAMESPACE).written;
+    let mut written = written.iter().rev();
+    let last = written.find(|one| one.slice == slice && one.ready > 0 && one.at <= weighted);
+    last.map(|one| one.at)
+}
+
+/// Waits until the canary's endpoints are gone: the next release starts from none.
+async fn drained(stage: &Stage, name: &str) -> Result<()> {
+    let slice = format!("{name}-canary");
+    let what = format!("`{slice}` has no endpoints");
+    let patience = Duration::from_secs(60);
+    fairlead_tests::wait::poll(&stage.client, NAMESPACE, &what, patience, async || {
+        let written = stage.world.conditions(NAMESPACE).written;
+        let last = written.iter().rev().find(|one| one.slice == slice);
+        Ok(last.is_some_and(|one| one.ready == 0).then_some(()))
+    })
+    .await
+}
+
+fn seconds(from: Instant, to: Instant) -> f64 {
+    (to - from).as_secs_f64()
+}
+
+impl Latencies {
+    /// Both, as figures.
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let of = |what: &str, values: &[f64]| {
+            [("p50", 0.5), ("p99", 0.99)].map(|(name, share)| {
+                let value = sample::percentile(values, share);
+                let figure = Figure::new(format!("{what}, {name}"), "s", value);
+                if share > 0.5 {
+                    figure.at_most(TARGET_SECONDS)
+                } else {
+                    figure
+                }
+            })
+        };
+        let runs = self.first_weight.len();
+        let first = format!("pods ready → first canary weight, {runs} runs");
+        let withdrawal = format!("check that meets the threshold → weight 0, {runs} runs");
+        let mut figures = of(&first, &self.first_weight).to_vec();
+        figures.extend(of(&withdrawal, &self.withdrawal));
+        figures
+    }
+}

@@ -1,0 +1,82 @@
+//! When which weight was seen, by a watch of its own.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use fairlead_crds::networking::VirtualService;
+use fairlead_runtime::clock;
+use fairlead_tests::timeline::canary_weight;
+use futures::StreamExt as _;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::stage::PATIENCE;
+
+/// A weight of a canary, as an observer saw it.
+#[derive(Debug, Clone)]
+struct Seen {
+    at: Instant,
+    canary: String,
+    weight: i64,
+}
+
+/// Sees the weights of all canaries of a namespace.
+pub(crate) struct Observer {
+    seen: watch::Receiver<Arc<Vec<Seen>>>,
+}
+
+impl Observer {
+    /// Watches until the curtain falls.
+    pub(crate) fn watch(client: &Client, namespace: &str, curtain: CancellationToken) -> Self {
+        let api: Api<VirtualService> = Api::namespaced(client.clone(), namespace);
+        let (sender, seen) = watch::channel(Arc::default());
+        let watching = async move {
+            let events = watcher(api, watcher::Config::default());
+            let mut routes = std::pin::pin!(events.default_backoff().applied_objects());
+            while let Some(next) = routes.next().await {
+                let at = clock::instant();
+                // The watch recovers by itself, and the waits on it have a deadline.
+                let Ok(route) = next else { continue };
+                if let Some(weight) = canary_weight(&route) {
+                    let canary = route.name_any();
+                    sender.send_modify(|seen: &mut Arc<Vec<Seen>>| {
+                        Arc::make_mut(seen).push(Seen { at, canary, weight });
+                    });
+                }
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "it ends with the stage")]
+        tokio::spawn(async move { curtain.run_until_cancelled(watching).await });
+        Self { seen }
+    }
+
+    /// When a weight of the canary for which `is` holds was first seen after `since`.
+    pub(crate) async fn first(
+        &self,
+        canary: &str,
+        since: Instant,
+        is: impl Fn(i64) -> bool,
+    ) -> anyhow::Result<Instant> {
+        let mut seen = self.seen.clone();
+        let find = |all: &[Seen]| {
+            let mut fitting = all
+                .iter()
+                .filter(|seen| seen.at >= since && seen.canary == canary && is(seen.weight));
+            fitting.next().map(|seen| seen.at)
+        };
+        let found = async {
+            loop {
+                if let Some(at) = find(seen.borrow_and_update().as_slice()) {
+                    return Ok(at);
+                }
+                seen.changed().await.context("the observer has ended")?;
+            }
+        };
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .with_context(|| format!("the weight of `{canary}` was not seen"))?
+    }
+}

@@ -1,0 +1,123 @@
+//! The API server, the players, and the canaries that release on it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fairlead_crds::canary::{Canary, CanaryPhase};
+use fairlead_tests::operator::Operator;
+use fairlead_tests::players::{self, World};
+use fairlead_tests::tools::workspace;
+use fairlead_tests::{ApiServer, manifest, wait};
+use kube::Client;
+use kube::api::Api;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::INTERVAL;
+use super::observer::Observer;
+
+/// The namespace of all canaries.
+pub(crate) const NAMESPACE: &str = "bench";
+/// The operator's name in the audit log.
+pub(crate) const OPERATOR: &str = "fairlead-operator";
+/// How long anything may take before the measurement is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Everything that is played on.
+pub(crate) struct Stage {
+    pub(crate) server: ApiServer,
+    pub(crate) client: Client,
+    pub(crate) world: World,
+    pub(crate) operator: Operator,
+    pub(crate) observer: Observer,
+    /// The base address of every canary's Prometheus.
+    address: String,
+    _curtain: DropGuard,
+}
+
+impl Stage {
+    /// Starts all but the operator.
+    pub(crate) async fn open() -> Result<Self> {
+        let server = ApiServer::start_audited().await?;
+        let client = server.client().await?;
+        let definitions = workspace().join("crds");
+        for entry in std::fs::read_dir(&definitions)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
+                manifest::apply(&client, &std::fs::read_to_string(&path)?).await?;
+            }
+        }
+        let namespace =
+            format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
+        manifest::apply(&client, &namespace).await?;
+        let world = World::default();
+        let address = players::serve(world.clone()).await?;
+        let curtain = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the stage")]
+        tokio::spawn(players::play(
+            client.clone(),
+            NAMESPACE.to_owned(),
+            world.clone(),
+            curtain.clone(),
+        ));
+        let operator = Operator {
+            kubeconfig: server.kubeconfig_of(OPERATOR)?,
+            namespace: NAMESPACE.to_owned(),
+            metrics_server: address.clone(),
+            log: server.folder().join("operator.log"),
+        };
+        Ok(Self {
+            observer: Observer::watch(&client, NAMESPACE, curtain.clone()),
+            server,
+            client,
+            world,
+            operator,
+            address,
+            _curtain: curtain.drop_guard(),
+        })
+    }
+
+    /// Makes a canary with its target, and waits until it is initialized.
+    pub(crate) async fn initialize(&self, name: &str, step: u8, max: u8) -> Result<()> {
+        self.release(name, 1).await?;
+        let (address, seconds) = (&self.address, INTERVAL.as_secs());
+        let canary = format!(
+            "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
+             metadata: {{name: {name}, namespace: {NAMESPACE}}}\n\
+             spec:\n  targetRef: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}\n  \
+             progressDeadlineSeconds: 120\n  service: {{port: 9898}}\n  \
+             metricsServer: {address}/{name}\n  analysis:\n    interval: {seconds}s\n    \
+             threshold: 1\n    stepWeight: {step}\n    maxWeight: {max}\n    metrics:\n      \
+             - {{name: request-success-rate, interval: 1m, thresholdRange: {{min: 99}}}}\n"
+        );
+        manifest::apply(&self.client, &canary).await?;
+        self.until_phase(name, CanaryPhase::Initialized).await
+    }
+
+    /// Applies the target with another image, as git would: four pods for each role.
+    pub(crate) async fn release(&self, name: &str, version: usize) -> Result<()> {
+        let replicas = if version == 1 { "  replicas: 4\n" } else { "" };
+        let target = format!(
+            "apiVersion: apps/v1\nkind: Deployment\n\
+             metadata: {{name: {name}, namespace: {NAMESPACE}}}\n\
+             spec:\n{replicas}  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    \
+             metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers:\n        \
+             - {{name: app, image: 'app:{version}'}}\n"
+        );
+        manifest::apply(&self.client, &target).await
+    }
+
+    /// Waits for a phase.
+    pub(crate) async fn until_phase(&self, name: &str, phase: CanaryPhase) -> Result<()> {
+        let api: Api<Canary> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let what = format!("phase {phase}");
+        wait::until(&api, name, &what, PATIENCE, |canary| {
+            canary.status.as_ref().and_then(|status| status.phase) == Some(phase)
+        })
+        .await
+        .map(drop)
+        .with_context(|| format!("the operator's log: {}", self.operator.log.display()))
+    }
+}
