@@ -563,7 +563,7 @@ async fn a_silent_server_delays_neither_a_new_spec_nor_a_deletion() {
         .commit(&[("a.yaml", Some(&config_map("a", "one")))], "first");
     let silent = GitServer::start(Access::Silence).await;
     let repositories = world.api::<GitRepository>();
-    let spec = |url: String| json!({"url": url, "interval": "1h", "timeout": "1h", "ref": {"branch": "main"}});
+    let spec = |url: String| json!({"url": url, "interval": "1h", "timeout": "60m", "ref": {"branch": "main"}});
     for name in ["corrected", "deleted"] {
         world.apply::<GitRepository>(name, spec(silent.url())).await;
         world
