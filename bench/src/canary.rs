@@ -1,5 +1,5 @@
-//! What a rollout's controller costs and how soon it acts: a real API server, the operator's own
-//! binary, and simulated pods.
+//! What a rollout's controller costs and how soon it acts: a real API server, the controller's own
+//! binary, and simulated pods; Flagger beside ours, where its program is given.
 //!
 //! Clocks start where the API server or Prometheus tells the news (the write of the EndpointSlice,
 //! the answer to the query) and stop at an observer's watch event of the weight. Each rollout
@@ -14,22 +14,28 @@ mod stage;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use fairlead_tests::console::say;
 use fairlead_tests::figure::{self, Figure};
+use tokio::process::Child;
 
 use crate::sample;
-use stage::Stage;
+use latency::Latencies;
+use stage::{Controller, Stage};
 
 /// Arguments of the measurement.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Flagger's program; without it only ours is measured.
+    #[arg(long, env = "FAIRLEAD_BENCH_FLAGGER")]
+    flagger: Option<PathBuf>,
     /// Canaries that release at the same time.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 20)]
     canaries: usize,
     /// Releases of each; together with the canaries at least 100 for a 99th percentile.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Minutes over which the requests of idle canaries are counted.
+    /// Minutes over which the requests of canaries at rest are counted.
     #[arg(long, default_value_t = 2.0)]
     idle_minutes: f64,
     /// Rollouts in flight while the operator is started again.
@@ -43,52 +49,81 @@ pub(crate) struct Args {
 /// The analysis interval of every canary.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// What was measured of one controller.
+struct Measured {
+    latencies: Latencies,
+    requests: f64,
+    /// The most that its process has held, in MiB.
+    memory: f64,
+}
+
 /// Measures, prints a table and writes the figures.
 #[tokio::main]
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     // Fails only when a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let stage = Stage::open().await?;
-    let mut operator = stage.operator.start(None)?;
-    say(format!(
-        "{} releases of {} canaries, interval {INTERVAL:?}, 4 pods each",
-        args.rounds, args.canaries
-    ));
-    let latencies = latency::measure(&stage, args.canaries, args.rounds).await?;
-    let idle = Duration::from_secs_f64(60.0 * args.idle_minutes);
-    say(format!("{} canaries at rest for {idle:?}", args.canaries));
-    let requests = audit::while_idle(&stage, idle).await?;
+    let stage = Stage::open(Controller::Fairlead).await?;
+    let mut operator = stage.start()?;
+    let ours = measure(args, &stage, &operator).await?;
     say(format!(
         "{} rollouts in flight, two restarts",
         args.in_flight
     ));
     let restarts = restart::measure(&stage, &mut operator, args.in_flight).await?;
-    let memory = operator.id().map(sample::peak_memory).transpose()?;
-
-    let mut figures = latencies.figures();
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let requests = requests as f64;
-    figures.push(
-        Figure::new(
-            format!("API requests of {} failed canaries at rest", args.canaries),
-            format!("in {} min", args.idle_minutes),
-            requests,
-        )
-        .at_most(0.0),
-    );
+    drop((operator, stage));
+    let peer = match &args.flagger {
+        Some(program) => {
+            let stage = Stage::open(Controller::Flagger(program.clone())).await?;
+            let flagger = stage.start()?;
+            Some(measure(args, &stage, &flagger).await?)
+        }
+        None => None,
+    };
+    let mut figures = compare(args, &ours, peer.as_ref());
     figures.extend(restarts);
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let memory = memory.map(|kilobytes| kilobytes as f64 / 1024.0);
-    let canaries = args.canaries + args.in_flight;
-    figures.push(Figure::new(
-        format!("peak memory of the operator with {canaries} canaries"),
-        "MiB",
-        memory,
-    ));
     say(figure::table(&figures));
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| figure::file("canary"));
     figure::write(&output, &figures)?;
     say(format!("as JSON: {}", output.display()));
     Ok(())
+}
+
+/// Releases, then leaves all canaries at rest.
+async fn measure(args: &Args, stage: &Stage, controller: &Child) -> anyhow::Result<Measured> {
+    let name = stage.controller.name();
+    say(format!(
+        "{name}: {} releases of {} canaries, interval {INTERVAL:?}, 4 pods each",
+        args.rounds, args.canaries
+    ));
+    let latencies = latency::measure(stage, args.canaries, args.rounds).await?;
+    let idle = Duration::from_secs_f64(60.0 * args.idle_minutes);
+    say(format!(
+        "{name}: {} canaries at rest for {idle:?}",
+        args.canaries
+    ));
+    let requests = audit::while_idle(stage, idle).await?;
+    let id = controller.id().context("the controller has ended")?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let (requests, memory) = (requests as f64, sample::peak_memory(id)? as f64 / 1024.0);
+    Ok(Measured {
+        latencies,
+        requests,
+        memory,
+    })
+}
+
+fn compare(args: &Args, ours: &Measured, peer: Option<&Measured>) -> Vec<Figure> {
+    let mut figures = ours.latencies.beside(peer.map(|peer| &peer.latencies));
+    let (canaries, minutes) = (args.canaries, args.idle_minutes);
+    let requests = Figure::new(
+        format!("API requests of {canaries} failed canaries at rest"),
+        format!("in {minutes} min"),
+        ours.requests,
+    );
+    figures.push(requests.beside(peer.map(|peer| peer.requests)).at_most(0.0));
+    let memory = format!("peak memory of the controller, {canaries} canaries");
+    let memory = Figure::new(memory, "MiB", ours.memory);
+    figures.push(memory.beside(peer.map(|peer| peer.memory)));
+    figures
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::extract::{Path, State};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use fairlead_runtime::clock;
 use futures::StreamExt as _;
@@ -111,7 +111,7 @@ impl World {
 /// Serves Prometheus and webhooks on loopback; returns the base address.
 pub async fn serve(world: World) -> Result<String> {
     let router = Router::new()
-        .route("/{namespace}/api/v1/query", post(query))
+        .route("/{namespace}/api/v1/query", get(query).post(query))
         .route("/{namespace}/hook/{name}", post(hook))
         .with_state(world);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

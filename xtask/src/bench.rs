@@ -20,7 +20,7 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// How soon rollouts act, and what they cost the API server.
+    /// How soon rollouts act, and what they cost the API server, beside Flagger.
     Canary {
         /// Further arguments, such as `--in-flight=500`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -40,7 +40,15 @@ pub(crate) fn run(environment: &Environment, bench: &Bench) -> Result<()> {
         Bench::Canary { arguments } => {
             tools::provide(environment)?;
             build(&["fairlead-bench", "fairlead-operator"])?;
-            process::run(&mut program("canary", arguments))
+            let mut command = program("canary", arguments);
+            match tools::flagger(environment) {
+                Ok(program) => {
+                    command.env("FAIRLEAD_BENCH_FLAGGER", program);
+                }
+                // Ours can be measured alone.
+                Err(error) => say(format!("    measuring without Flagger: {error:#}")),
+            }
+            process::run(&mut command)
         }
     }
 }

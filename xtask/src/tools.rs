@@ -90,6 +90,14 @@ const GO_TOOLS: [GoTools; 7] = [
     },
 ];
 
+/// What stands beside our rollouts in their benchmark; nothing else needs it.
+const FLAGGER: GoTools = GoTools {
+    module: "flagger",
+    linker_flags: STRIP,
+    tags: "",
+    packages: &["github.com/fluxcd/flagger/cmd/flagger"],
+};
+
 /// Programs by name.
 pub(crate) type Index = BTreeMap<String, PathBuf>;
 
@@ -97,8 +105,7 @@ pub(crate) type Index = BTreeMap<String, PathBuf>;
 pub(crate) fn provide(environment: &Environment) -> Result<Index> {
     debian::install()?;
     let mut index = Index::new();
-    let go = process::output(Command::new("go").arg("version"))
-        .context("Go is needed to build the tools")?;
+    let go = go()?;
     for tools in &GO_TOOLS {
         let folder = build(environment, tools, &go)?;
         for package in tools.packages {
@@ -119,6 +126,15 @@ pub(crate) fn provide(environment: &Environment) -> Result<Index> {
         file.display()
     ));
     Ok(index)
+}
+
+/// Flagger's program.
+pub(crate) fn flagger(environment: &Environment) -> Result<PathBuf> {
+    Ok(build(environment, &FLAGGER, &go()?)?.join("flagger"))
+}
+
+fn go() -> Result<String> {
+    process::output(Command::new("go").arg("version")).context("Go is needed to build the tools")
 }
 
 fn build(environment: &Environment, tools: &GoTools, go: &str) -> Result<PathBuf> {

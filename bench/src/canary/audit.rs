@@ -1,4 +1,4 @@
-//! What the operator asks of the API server while nothing happens.
+//! What a controller asks of the API server while nothing happens.
 
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::INTERVAL;
-use super::stage::{OPERATOR, Stage};
+use super::stage::{CONTROLLER, Stage};
 
-/// Counts the operator's requests over `time`, less watches and leases.
+/// Counts the controller's requests over `time`, less watches and leases.
 pub(crate) async fn while_idle(stage: &Stage, time: Duration) -> Result<usize> {
     // What the last release left to do is done after an interval at most.
     tokio::time::sleep(INTERVAL).await;
@@ -28,7 +28,7 @@ pub(crate) async fn while_idle(stage: &Stage, time: Duration) -> Result<usize> {
 }
 
 fn counts(entry: &Value) -> bool {
-    entry["user"]["username"] == OPERATOR
+    entry["user"]["username"] == CONTROLLER
         && entry["verb"] != "watch"
         && entry["objectRef"]["resource"] != "leases"
 }
@@ -42,9 +42,9 @@ mod tests {
     #[test]
     fn watches_and_leases_and_others_do_not_count() {
         let entry = |user: &str, verb: &str, resource: &str| json!({ "user": { "username": user }, "verb": verb, "objectRef": { "resource": resource } });
-        assert!(counts(&entry(OPERATOR, "get", "canaries")));
-        assert!(!counts(&entry(OPERATOR, "watch", "canaries")));
-        assert!(!counts(&entry(OPERATOR, "update", "leases")));
+        assert!(counts(&entry(CONTROLLER, "get", "canaries")));
+        assert!(!counts(&entry(CONTROLLER, "watch", "canaries")));
+        assert!(!counts(&entry(CONTROLLER, "update", "leases")));
         assert!(!counts(&entry("admin", "get", "canaries")));
     }
 }

@@ -28,8 +28,8 @@ pub(crate) async fn measure(stage: &Stage, canaries: usize, rounds: usize) -> Re
     let names: Vec<String> = (0..canaries).map(|n| format!("app-{n}")).collect();
     for name in &names {
         stage.world.set(name, |all| all.metric = "50".to_owned());
-        stage.initialize(name, 50, 50).await?;
     }
+    try_join_all(names.iter().map(|name| stage.initialize(name, 50, 50))).await?;
     let mut latencies = Latencies::default();
     let releases = names.iter().map(|name| releases(stage, name, rounds));
     for one in try_join_all(releases).await? {
@@ -93,24 +93,31 @@ fn seconds(from: Instant, to: Instant) -> f64 {
 }
 
 impl Latencies {
-    /// Both, as figures.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
-        let of = |what: &str, values: &[f64]| {
-            [("p50", 0.5), ("p99", 0.99)].map(|(name, share)| {
-                let value = sample::percentile(values, share);
-                let figure = Figure::new(format!("{what}, {name}"), "s", value);
-                if share > 0.5 {
-                    figure.at_most(TARGET_SECONDS)
-                } else {
-                    figure
-                }
-            })
-        };
+    /// Both, as figures beside a peer's.
+    pub(crate) fn beside(&self, peer: Option<&Self>) -> Vec<Figure> {
         let runs = self.first_weight.len();
-        let first = format!("pods ready → first canary weight, {runs} runs");
-        let withdrawal = format!("check that meets the threshold → weight 0, {runs} runs");
-        let mut figures = of(&first, &self.first_weight).to_vec();
-        figures.extend(of(&withdrawal, &self.withdrawal));
+        let mut figures = compare(
+            &format!("pods ready → first canary weight, {runs} runs"),
+            &self.first_weight,
+            peer.map(|peer| peer.first_weight.as_slice()),
+        );
+        figures.extend(compare(
+            &format!("check that meets the threshold → weight 0, {runs} runs"),
+            &self.withdrawal,
+            peer.map(|peer| peer.withdrawal.as_slice()),
+        ));
         figures
     }
+}
+
+/// The middle, and what one of a hundred exceeds.
+fn compare(what: &str, ours: &[f64], peer: Option<&[f64]>) -> Vec<Figure> {
+    let figure = |name: &str, share| {
+        let of = |values| sample::percentile(values, share);
+        Figure::new(format!("{what}, {name}"), "s", of(ours)).beside(peer.and_then(of))
+    };
+    vec![
+        figure("p50", 0.5),
+        figure("p99", 0.99).at_most(TARGET_SECONDS),
+    ]
 }

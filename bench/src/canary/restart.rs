@@ -1,11 +1,10 @@
 //! The operator is started again while rollouts are in flight: how late is the next check of each?
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use fairlead_runtime::clock;
 use fairlead_tests::figure::Figure;
 use fairlead_tests::wait;
+use futures::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
@@ -27,9 +26,7 @@ pub(crate) async fn measure(
     rollouts: usize,
 ) -> Result<Vec<Figure>> {
     let names: Vec<String> = (0..rollouts).map(|n| format!("flight-{n}")).collect();
-    for name in &names {
-        stage.initialize(name, 1, 100).await?;
-    }
+    try_join_all(names.iter().map(|name| stage.initialize(name, 1, 100))).await?;
     let released = clock::instant();
     for name in &names {
         stage.release(name, 2).await?;
@@ -75,7 +72,7 @@ async fn restart(
         .map(|name| Some(*stage.world.conditions(name).asked.last()? + INTERVAL))
         .collect();
     let started = clock::instant();
-    *operator = stage.operator.start(None)?;
+    *operator = stage.start()?;
     let mut late = Vec::new();
     for (name, due) in names.iter().zip(due) {
         let due = due.with_context(|| format!("`{name}` was never checked"))?;
@@ -89,8 +86,7 @@ async fn restart(
 /// When a canary's metric was first asked for after `since`.
 async fn asked_after(stage: &Stage, name: &str, since: Instant) -> Result<Instant> {
     let what = format!("a check of `{name}`");
-    let patience: Duration = PATIENCE;
-    wait::poll(&stage.client, NAMESPACE, &what, patience, async || {
+    wait::poll(&stage.client, NAMESPACE, &what, PATIENCE, async || {
         let asked = stage.world.conditions(name).asked;
         Ok(asked.into_iter().find(|at| *at >= since))
     })

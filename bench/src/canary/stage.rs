@@ -1,5 +1,7 @@
 //! The API server, the players, and the canaries that release on it.
 
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,6 +12,7 @@ use fairlead_tests::tools::workspace;
 use fairlead_tests::{ApiServer, manifest, wait};
 use kube::Client;
 use kube::api::Api;
+use tokio::process::{Child, Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::INTERVAL;
@@ -17,17 +20,35 @@ use super::observer::Observer;
 
 /// The namespace of all canaries.
 pub(crate) const NAMESPACE: &str = "bench";
-/// The operator's name in the audit log.
-pub(crate) const OPERATOR: &str = "fairlead-operator";
+/// The controller's name in the audit log.
+pub(crate) const CONTROLLER: &str = "controller";
 /// How long anything may take before the measurement is given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Whose rollouts are measured.
+#[derive(Debug, Clone)]
+pub(crate) enum Controller {
+    /// Ours.
+    Fairlead,
+    /// Flagger, by its program.
+    Flagger(PathBuf),
+}
+
+impl Controller {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Fairlead => "fairlead",
+            Self::Flagger(_) => "flagger",
+        }
+    }
+}
+
 /// Everything that is played on.
 pub(crate) struct Stage {
+    pub(crate) controller: Controller,
     pub(crate) server: ApiServer,
     pub(crate) client: Client,
     pub(crate) world: World,
-    pub(crate) operator: Operator,
     pub(crate) observer: Observer,
     /// The base address of every canary's Prometheus.
     address: String,
@@ -35,8 +56,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts all but the operator.
-    pub(crate) async fn open() -> Result<Self> {
+    /// Starts all but the controller.
+    pub(crate) async fn open(controller: Controller) -> Result<Self> {
         let server = ApiServer::start_audited().await?;
         let client = server.client().await?;
         let definitions = workspace().join("crds");
@@ -62,21 +83,54 @@ impl Stage {
             world.clone(),
             curtain.clone(),
         ));
-        let operator = Operator {
-            kubeconfig: server.kubeconfig_of(OPERATOR)?,
-            namespace: NAMESPACE.to_owned(),
-            metrics_server: address.clone(),
-            log: server.folder().join("operator.log"),
-        };
         Ok(Self {
             observer: Observer::watch(&client, NAMESPACE, curtain.clone()),
+            controller,
             server,
             client,
             world,
-            operator,
             address,
             _curtain: curtain.drop_guard(),
         })
+    }
+
+    /// Starts the controller.
+    pub(crate) fn start(&self) -> Result<Child> {
+        let kubeconfig = self.server.kubeconfig_of(CONTROLLER)?;
+        match &self.controller {
+            Controller::Fairlead => Operator {
+                kubeconfig,
+                namespace: NAMESPACE.to_owned(),
+                metrics_server: self.address.clone(),
+                log: self.log(),
+            }
+            .start(None),
+            Controller::Flagger(program) => {
+                let log = std::fs::File::create(self.log())?;
+                Command::new(program)
+                    .arg(format!("-kubeconfig={}", kubeconfig.display()))
+                    .arg(format!("-namespace={NAMESPACE}"))
+                    .arg(format!("-metrics-server={}", self.address))
+                    .args(["-mesh-provider=istio", "-log-level=info", "-port=0"])
+                    .stdin(Stdio::null())
+                    .stdout(log.try_clone()?)
+                    .stderr(log)
+                    .kill_on_drop(true)
+                    .spawn()
+                    .with_context(|| format!("failed to start `{}`", program.display()))
+            }
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.server.folder().join("controller.log")
+    }
+
+    /// The end of the controller's log.
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_else(|error| error.to_string());
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
     /// Makes a canary with its target, and waits until it is initialized.
@@ -118,6 +172,6 @@ impl Stage {
         })
         .await
         .map(drop)
-        .with_context(|| format!("the operator's log: {}", self.operator.log.display()))
+        .with_context(|| format!("the controller's log ends: {}", self.last_words()))
     }
 }
