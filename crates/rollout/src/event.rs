@@ -47,6 +47,20 @@ pub enum Reason {
     PostRolloutFailed,
     /// The Canary is being deleted.
     Terminating,
+    /// A person wants the run to stand still.
+    Paused,
+    /// A person wants it to go on.
+    Resumed,
+    /// A person wants promotion without further analysis.
+    PromotionRequested,
+    /// A person gives the run up.
+    Aborted,
+    /// A person wants the failed revision to be tried again.
+    Retried,
+    /// A person gave the canary a weight.
+    WeightSet,
+    /// A person's command makes no sense now.
+    CommandRefused,
 }
 
 impl Reason {
@@ -75,6 +89,13 @@ impl Reason {
             Self::PrimaryRecreated => "PrimaryRecreated",
             Self::PostRolloutFailed => "PostRolloutFailed",
             Self::Terminating => "Terminating",
+            Self::Paused => "Paused",
+            Self::Resumed => "Resumed",
+            Self::PromotionRequested => "PromotionRequested",
+            Self::Aborted => "Aborted",
+            Self::Retried => "Retried",
+            Self::WeightSet => "WeightSet",
+            Self::CommandRefused => "CommandRefused",
         }
     }
 
@@ -91,7 +112,13 @@ impl Reason {
             | Self::Promoting
             | Self::Promoted
             | Self::Restored
-            | Self::Terminating => false,
+            | Self::Terminating
+            | Self::Paused
+            | Self::Resumed
+            | Self::PromotionRequested
+            | Self::Aborted
+            | Self::Retried
+            | Self::WeightSet => false,
             Self::RolloutHeld
             | Self::CheckFailed
             | Self::WeightUnconfirmed
@@ -102,7 +129,8 @@ impl Reason {
             | Self::Withdrawn
             | Self::DriftCorrected
             | Self::PrimaryRecreated
-            | Self::PostRolloutFailed => true,
+            | Self::PostRolloutFailed
+            | Self::CommandRefused => true,
         }
     }
 }

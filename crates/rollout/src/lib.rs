@@ -14,6 +14,7 @@
 //! ```
 #![deny(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+mod command;
 mod effect;
 mod event;
 mod observation;
@@ -24,12 +25,13 @@ mod step;
 mod strategy;
 mod weight;
 
+pub use command::{Command, Handled, Request, UnreadableCommand, Verb};
 pub use effect::{Decision, Effect, Requeue};
 pub use event::{Event, Reason, Severity};
 pub use observation::{Answer, Observation, Readiness, Revision, Role};
 pub use phase::Phase;
 pub use probe::{HookKind, ProbeKey, Verdict};
-pub use state::{Intent, Round, Run, State};
+pub use state::{Intent, Round, Run, Shortcut, State};
 pub use step::step;
 pub use strategy::{Hook, Plan, Strategy};
 pub use weight::{Ladder, Split, Weight};

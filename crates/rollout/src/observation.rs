@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::command::Request;
 use crate::probe::{ProbeKey, Verdict};
 use crate::weight::Split;
 
@@ -99,6 +100,8 @@ pub struct Observation {
     /// What is wrong with the spec as people see it, and the fix; the strategy is then that of the
     /// last one that could be carried out.
     pub invalid: Option<String>,
+    /// The command that a person left, handled or not.
+    pub command: Option<Request>,
 }
 
 impl Observation {

@@ -7,24 +7,25 @@
 //! | Initializing | Initialized | the primary serves and the routes lead to it |
 //! | Initialized | Waiting | a new revision, and `confirm-rollout` hooks to ask |
 //! | Initialized | Progressing | a new revision |
-//! | Waiting | Progressing | `confirm-rollout` passed |
+//! | Waiting | Progressing | `confirm-rollout` passed, or `promote-full` |
 //! | Waiting | Succeeded | the target went back to the promoted revision |
+//! | Waiting | Failed | `abort` |
 //! | Progressing | WaitingPromotion | `confirm-promotion` refused |
 //! | Progressing | Promoting | all steps passed, or analysis is skipped |
 //! | Progressing | Succeeded | the target went back to the promoted revision |
-//! | Progressing | Failed | threshold, deadline or a `rollback` hook |
-//! | WaitingPromotion | Progressing | a newer revision |
+//! | Progressing | Failed | threshold, deadline, a `rollback` hook or `abort` |
+//! | WaitingPromotion | Progressing | a newer revision, `set-weight` or `promote-full` |
 //! | WaitingPromotion | Promoting | `confirm-promotion` passed |
 //! | WaitingPromotion | Succeeded | the target went back to the promoted revision |
-//! | WaitingPromotion | Failed | threshold, deadline or a `rollback` hook |
+//! | WaitingPromotion | Failed | threshold, deadline, a `rollback` hook or `abort` |
 //! | Promoting | Progressing | a newer revision before the primary got this one |
 //! | Promoting | Finalising | the primary is ready and has all traffic |
-//! | Promoting | Failed | the primary did not become ready |
+//! | Promoting | Failed | the primary did not become ready, or `abort` |
 //! | Finalising | Succeeded | the canary is scaled down |
 //! | Succeeded | Waiting | a new revision, and `confirm-rollout` hooks to ask |
 //! | Succeeded | Progressing | a new revision |
-//! | Failed | Waiting | a new revision, and `confirm-rollout` hooks to ask |
-//! | Failed | Progressing | a new revision |
+//! | Failed | Waiting | a new revision or `retry`, and `confirm-rollout` hooks to ask |
+//! | Failed | Progressing | a new revision, or `retry` |
 //! | Failed | Succeeded | the target went back to the promoted revision |
 //! | Terminating | Terminated | what was taken is given back |
 //!
@@ -103,7 +104,7 @@ impl Phase {
             Self::Waiting => {
                 matches!(
                     next,
-                    Self::Progressing | Self::Succeeded | Self::Terminating
+                    Self::Progressing | Self::Succeeded | Self::Failed | Self::Terminating
                 )
             }
             Self::Progressing => matches!(

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::command::Handled;
 use crate::observation::Revision;
 use crate::phase::Phase;
 use crate::weight::{Split, Weight};
@@ -25,6 +26,10 @@ pub struct State {
     pub closing: bool,
     /// Since when the workload that is waited for has not been ready.
     pub unready_since: Option<Timestamp>,
+    /// Whether a person wants the run to stand still.
+    pub paused: bool,
+    /// The commands that were handled; the one that was seen last comes first.
+    pub commands: Vec<Handled>,
 }
 
 /// One run: a revision on its way.
@@ -62,6 +67,17 @@ pub struct Run {
     pub held_by: Option<String>,
     /// Why the last check failed or the last gate refused.
     pub objection: Option<String>,
+    /// Whether a person wants promotion without further analysis.
+    pub shortcut: Option<Shortcut>,
+}
+
+/// How much of what stands between a run and its promotion is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortcut {
+    /// The analysis; gates are still asked.
+    Promote,
+    /// The analysis and the gates.
+    PromoteFull,
 }
 
 impl Run {
@@ -86,6 +102,7 @@ impl Run {
             },
             held_by: None,
             objection: None,
+            shortcut: None,
         }
     }
 

@@ -3,7 +3,8 @@
 //! A step looks at the phase, goes on as far as it can without touching the world, and ends with
 //! effects to run or with something to wait for.
 //! The rules of each phase stand in the file of that name; the rules of moving traffic, which no
-//! phase may go around, in `traffic`; the order in which hooks and metrics are asked in `agenda`.
+//! phase may go around, in `traffic`; the order in which hooks and metrics are asked in `agenda`;
+//! what people may ask for in `steer`.
 
 mod agenda;
 mod freeze;
@@ -11,6 +12,7 @@ mod progress;
 mod promote;
 mod remove;
 mod rest;
+mod steer;
 mod traffic;
 
 use std::convert::Infallible;
@@ -118,6 +120,7 @@ impl Machine<'_> {
     }
 
     fn turn(&mut self) -> Last {
+        self.steer()?;
         if self.seen.deleting {
             return self.remove();
         }
@@ -276,6 +279,7 @@ impl Machine<'_> {
         run.held_by = None;
         run.round = Round::default();
         self.state.closing = true;
+        self.state.paused = false;
         self.become_phase(phase)
     }
 }

@@ -40,8 +40,12 @@ impl Machine<'_> {
         if !primary.is_ready() && !self.state.retained {
             return held("the primary is not ready: the rollout stands still");
         }
+        self.heed_pause()?;
         if self.strategy.skip_analysis {
             return self.make(Move::Promote);
+        }
+        if let Some(shortcut) = self.run()?.shortcut {
+            return self.promote_early(shortcut);
         }
         self.check()
     }
@@ -185,7 +189,7 @@ impl Machine<'_> {
     }
 
     /// Somebody said no.
-    fn object(&mut self, objection: Objection) -> Last {
+    pub(super) fn object(&mut self, objection: Objection) -> Last {
         let Objection { kind, why } = objection;
         match kind {
             Some(HookKind::Rollback) => self.roll_back(&why),

@@ -5,6 +5,7 @@ use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::observation::{Readiness, Role};
 use crate::phase::Phase;
+use crate::state::Shortcut;
 use crate::weight::{Split, Weight};
 
 impl Machine<'_> {
@@ -170,10 +171,11 @@ impl Machine<'_> {
         self.state.refused = None;
         self.state.retained = false;
         self.run()?.objection = None;
-        let how = if self.strategy.skip_analysis {
-            " without analysis"
-        } else {
-            ""
+        let shortcut = self.run()?.shortcut;
+        let how = match shortcut {
+            Some(Shortcut::Promote | Shortcut::PromoteFull) => " on request",
+            None if self.strategy.skip_analysis => " without analysis",
+            None => "",
         };
         self.alert(
             Severity::Info,

@@ -184,11 +184,13 @@ impl Machine<'_> {
                     Reason::Reverted,
                     "the target is back at the promoted revision",
                 );
+                self.state.paused = false;
                 return self.become_phase(Phase::Succeeded);
             }
             self.begin(current, Phase::Waiting);
             return Err(Pause::Again);
         }
+        self.heed_pause()?;
         if let Some(checked) = run.checked_at {
             let due = after(checked, self.strategy.interval);
             if self.now < due {

@@ -15,6 +15,7 @@ pub(crate) struct Checker {
     withdrawn: bool,
     moved_by_others: bool,
     skips_analysis: bool,
+    handled: BTreeSet<String>,
 }
 
 impl Checker {
@@ -37,6 +38,7 @@ impl Checker {
         {
             self.withdrawn = true;
         }
+        self.hear_commands(decision);
         for answer in &seen.answers {
             let recorded = decision
                 .state
@@ -51,6 +53,38 @@ impl Checker {
             }
         }
         self.judge_weight(&decision.state);
+    }
+
+    /// Each command is handled once, and excuses only what it asks for.
+    fn hear_commands(&mut self, decision: &Decision) {
+        for event in &decision.events {
+            match event.reason {
+                Reason::WeightSet => {
+                    self.weight = None;
+                    self.moved_by_others = true;
+                }
+                Reason::PromotionRequested => self.skips_analysis = true,
+                _ => {}
+            }
+        }
+        let is_new = |reason| decision.events.iter().any(|event| event.reason == reason);
+        let told = [
+            Reason::Paused,
+            Reason::Resumed,
+            Reason::PromotionRequested,
+            Reason::Aborted,
+            Reason::Retried,
+            Reason::WeightSet,
+            Reason::CommandRefused,
+        ];
+        if told.into_iter().any(is_new) {
+            let newest = decision.state.commands.first().expect("it is remembered");
+            assert!(
+                self.handled.insert(newest.token.clone()),
+                "{} was handled twice",
+                newest.token
+            );
+        }
     }
 
     /// The intended weight of a run does not fall while it progresses.
@@ -195,8 +229,12 @@ fn judge_absorbing(before: &State, seen: &Observation, decision: &Decision) {
     let known = [before.promoted.as_ref(), before.refused.as_ref()];
     let is_new = !known.contains(&seen.current()) || before.retained;
     let is_revert = seen.current() == before.promoted.as_ref();
+    let is_retry = decision
+        .events
+        .iter()
+        .any(|event| event.reason == Reason::Retried);
     assert!(
-        is_new || is_revert,
+        is_new || is_revert || is_retry,
         "{:?} was left without a reason",
         before.phase
     );

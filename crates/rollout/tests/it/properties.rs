@@ -5,8 +5,8 @@
 //! promotion of what was analysed only, legal phases, and that deciding twice decides the same.
 
 use fairlead_rollout::{
-    Answer, Hook, HookKind, Intent, Ladder, Observation, Phase, Plan, ProbeKey, Readiness,
-    Revision, Role, Round, Run, Split, State, Strategy as Rollout, Verdict, Weight, step,
+    Answer, Hook, HookKind, Intent, Ladder, Observation, Phase, Plan, ProbeKey, Readiness, Request,
+    Revision, Role, Round, Run, Shortcut, Split, State, Strategy as Rollout, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
@@ -81,6 +81,22 @@ fn nature() -> impl Strategy<Value = Nature> {
     ]
 }
 
+/// What people ask for, with and without sense.
+const COMMANDS: &[&str] = &[
+    "pause",
+    "resume",
+    "promote",
+    "promote-full",
+    "abort",
+    "retry",
+    "set-weight=0",
+    "set-weight=30",
+    "set-weight=100",
+    "rollback-to=r0",
+    "set-weight=far",
+    "",
+];
+
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => nature().prop_map(Act::Release),
@@ -96,6 +112,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Unmute),
         1 => Just(Act::BreakSpec),
         2 => Just(Act::MendSpec),
+        4 => prop::sample::select(COMMANDS).prop_map(Act::Ask),
+        1 => Just(Act::Replay),
     ]
 }
 
@@ -107,11 +125,18 @@ fn tell(strategy: &Rollout, acts: &[(u32, Act)], crash: Option<Crash>) -> World 
         world.run_for(*pause);
         world.act(*act);
     }
+    quieten(&mut world);
+    world
+}
+
+/// Lets all come to rest.
+fn quieten(world: &mut World) {
     world.run_for(30);
     world.act(Act::Recover);
     world.act(Act::MendSpec);
+    // A pause would never end by itself.
+    world.act(Act::Ask("resume"));
     world.run_for(400);
-    world
 }
 
 proptest! {
@@ -180,8 +205,45 @@ proptest! {
         // The crash, and with it the loss, may come after the story's own recovery.
         world.act(Act::Recover);
         world.act(Act::MendSpec);
+        world.act(Act::Ask("resume"));
         world.run_for(400);
         prop_assert!(is_at_rest(&world), "{:?}", world.state);
+    }
+
+    #[test]
+    fn a_command_is_carried_out_once_however_the_operator_dies(
+        strategy in strategy(),
+        nature in nature(),
+        pause in 5_u32..60,
+        command in prop::sample::select(COMMANDS),
+        at in any::<prop::sample::Index>(),
+        written in any::<bool>(),
+    ) {
+        let acts = [(60, Act::Release(nature)), (pause, Act::Ask(command))];
+        let calm = tell(&strategy, &acts, None);
+        let crash = Crash { at: at.index(calm.writes), written, meanwhile: None };
+        let shaken = tell(&strategy, &acts, Some(crash));
+        prop_assert_eq!(shaken.end(), calm.end());
+    }
+
+    #[test]
+    fn a_command_that_git_shows_again_changes_nothing(
+        strategy in strategy(),
+        nature in nature(),
+        commands in vec((2_u32..30, prop::sample::select(COMMANDS)), 1..6),
+    ) {
+        let mut acts = vec![(60, Act::Release(nature))];
+        acts.extend(commands.into_iter().map(|(pause, command)| (pause, Act::Ask(command))));
+        let calm = tell(&strategy, &acts, None);
+        let mut replayed = World::new(strategy.clone());
+        for (pause, act) in &acts {
+            replayed.run_for(pause - 1);
+            replayed.act(Act::Replay);
+            replayed.run_for(1);
+            replayed.act(*act);
+        }
+        quieten(&mut replayed);
+        prop_assert_eq!(replayed.end(), calm.end());
     }
 
     #[test]
@@ -250,6 +312,11 @@ fn every_act_between_any_two_writes_breaks_no_rule() {
         Act::EditRoutes,
         Act::Mute,
         Act::BreakSpec,
+        Act::Ask("promote"),
+        Act::Ask("promote-full"),
+        Act::Ask("abort"),
+        Act::Ask("set-weight=0"),
+        Act::Ask("set-weight=100"),
     ];
     for at in 0..calm.writes {
         for written in [false, true] {
@@ -365,6 +432,8 @@ fn any_role() -> impl Strategy<Value = Role> {
 }
 
 fn any_state() -> impl Strategy<Value = State> {
+    let shortcuts = [None, Some(Shortcut::Promote), Some(Shortcut::PromoteFull)];
+    let shortcut = prop::sample::select(shortcuts.to_vec());
     let numbers = (
         prop_oneof![Just(u64::MAX), 0_u64..3],
         prop_oneof![Just(u32::MAX), 0_u32..3],
@@ -372,8 +441,16 @@ fn any_state() -> impl Strategy<Value = State> {
         any::<bool>(),
         any::<bool>(),
     );
-    let run = (any_revision(), any_split(), numbers, option::of(any_time())).prop_map(
-        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at)| Run {
+    let facts = (
+        any_revision(),
+        any_split(),
+        numbers,
+        option::of(any_time()),
+        shortcut,
+    );
+    let run = facts.prop_map(
+        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at, shortcut)| Run {
+            shortcut,
             step: count,
             weight: split.canary,
             mirrored: split.mirrored,
@@ -403,7 +480,7 @@ fn any_state() -> impl Strategy<Value = State> {
         (option::of(any_revision()), option::of(any_revision())),
         option::of(run),
         option::of(intent),
-        (any::<bool>(), any::<bool>()),
+        (any::<bool>(), any::<bool>(), any::<bool>()),
         option::of(any_time()),
     )
         .prop_map(
@@ -416,6 +493,8 @@ fn any_state() -> impl Strategy<Value = State> {
                 retained: flags.0,
                 closing: flags.1,
                 unready_since,
+                paused: flags.2,
+                commands: Vec::new(),
             },
         )
 }
@@ -430,9 +509,11 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         option::of(any_split()),
         flags,
         (any::<bool>(), any::<bool>()),
+        option::of(prop::sample::select(COMMANDS)),
     )
         .prop_map(
-            |(revision, canary, primary, autoscaler_minimum, split, flags, (answered, invalid))| {
+            |(revision, canary, primary, autoscaler_minimum, split, flags, rest, command)| {
+                let (answered, invalid) = rest;
                 let (prepared, routes_current, acked, deleting) = flags;
                 let key = ProbeKey {
                     run: 1,
@@ -456,6 +537,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
                     answers: if answered { vec![answer] } else { Vec::new() },
                     deleting,
                     invalid: invalid.then(|| "`spec`: is wrong".to_owned()),
+                    command: command.map(|text| Request::new(&format!("{text}@1"), None)),
                 }
             },
         )

@@ -466,3 +466,245 @@ fn deletion_does_not_wait_for_ever_for_a_target_that_is_broken() {
     world.run_for(70);
     assert!(world.given_back);
 }
+
+/// The run of a world that is in the middle of it.
+fn run(world: &World) -> fairlead_rollout::Run {
+    world.state.run.clone().expect("a run")
+}
+
+/// Why the last command was refused.
+fn refusal(world: &World) -> String {
+    let last = world.state.commands.first().expect("a command");
+    last.refused.clone().unwrap_or_default()
+}
+
+#[test]
+fn a_paused_run_stays_at_its_step_until_it_is_resumed() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::Ask("pause"));
+    world.run_for(300);
+    assert_eq!((world.phase(), world.weight()), (Phase::Progressing, 25));
+    assert_eq!(world.measures, 0);
+    world.act(Act::Ask("resume"));
+    world.run_for(60);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_pause_withdraws_a_canary_that_dies_and_returns_to_the_same_step() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::Ask("pause"));
+    world.act(Act::LoseCanary);
+    world.run_for(1);
+    assert_eq!(world.weight(), 0);
+    world.act(Act::Recover);
+    world.run_for(30);
+    assert_eq!(world.weight(), 25);
+}
+
+#[test]
+fn a_pause_outlives_a_newer_revision() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::Ask("pause"));
+    world.run_for(1);
+    world.act(Act::Release(Nature::Good));
+    world.run_for(100);
+    assert_eq!((world.phase(), world.weight()), (Phase::Progressing, 0));
+    assert!(world.state.paused);
+}
+
+#[test]
+fn an_abort_ends_a_paused_run_and_the_pause_with_it() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::Ask("pause"));
+    world.run_for(5);
+    world.act(Act::Ask("abort"));
+    world.run_for(1);
+    assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
+    assert!(!world.state.paused);
+    let objection = run(&world).objection.unwrap_or_default();
+    assert_eq!(objection, "aborted by a person");
+    world.run_for(100);
+    assert_eq!(world.canary_replicas(), 0);
+}
+
+#[test]
+fn an_abort_is_not_held_by_a_canary_that_lacks_pods() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::LoseMostOfCanary);
+    world.act(Act::Ask("abort"));
+    world.run_for(1);
+    assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
+}
+
+#[test]
+fn an_abort_ends_a_run_that_waits_for_confirmation() {
+    let mut world = World::initialized(Strategy {
+        hooks: vec![hook(HookKind::ConfirmRollout)],
+        ..weighted(25, 50)
+    });
+    world.answers.insert(HookKind::ConfirmRollout, no());
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.phase() == Phase::Waiting);
+    world.act(Act::Ask("abort"));
+    world.run_for(60);
+    assert_eq!(world.phase(), Phase::Failed);
+    assert_eq!(world.state.refused, Some(world.target_revision()));
+}
+
+#[test]
+fn a_retry_tries_the_refused_revision_again_with_a_new_count() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Faulty));
+    world.run_until(120, |world| world.phase() == Phase::Failed);
+    world.act(Act::Ask("retry"));
+    world.run_for(1);
+    assert_eq!(world.phase(), Phase::Progressing);
+    assert_eq!((run(&world).id, run(&world).failed_checks), (2, 0));
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Failed);
+}
+
+#[test]
+fn a_promotion_on_request_skips_the_analysis_but_not_readiness() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.act(Act::Ask("promote"));
+    world.run_for(1);
+    assert_eq!(
+        refusal(&world),
+        "promote makes no sense now: no rollout is in progress"
+    );
+    world.act(Act::LoseCanary);
+    world.act(Act::Ask("promote"));
+    world.run_for(20);
+    assert_eq!(world.phase(), Phase::Progressing);
+    world.act(Act::Recover);
+    world.run_for(30);
+    assert_eq!((world.phase(), world.measures), (Phase::Succeeded, 0));
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn only_a_full_promotion_goes_past_the_gates_of_others() {
+    let mut world = World::initialized(Strategy {
+        hooks: vec![hook(HookKind::ConfirmPromotion)],
+        ..weighted(25, 50)
+    });
+    world.answers.insert(HookKind::ConfirmPromotion, no());
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::Ask("promote"));
+    world.run_for(60);
+    assert_eq!(
+        (world.phase(), world.weight()),
+        (Phase::WaitingPromotion, 25)
+    );
+    world.act(Act::Ask("promote"));
+    world.run_for(1);
+    assert!(refusal(&world).contains("`promote-full` goes past it"));
+    world.act(Act::Ask("promote-full"));
+    world.run_for(60);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_weight_that_is_set_moves_at_once_and_the_ladder_goes_on_from_it() {
+    let mut world = World::initialized(weighted(25, 75));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::Ask("set-weight=60"));
+    world.run_for(1);
+    assert_eq!(world.weight(), 60);
+    world.act(Act::Ask("set-weight=10"));
+    world.run_for(1);
+    assert_eq!(world.weight(), 10);
+    world.run_until(60, |world| world.weight() == 35);
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_weight_is_not_set_toward_a_canary_that_was_never_ready() {
+    let mut world = World::initialized(weighted(25, 75));
+    world.act(Act::Release(Nature::Broken));
+    world.run_for(5);
+    world.act(Act::Ask("set-weight=60"));
+    world.run_for(5);
+    assert!(refusal(&world).contains("not ready yet"));
+    assert_eq!(world.weight(), 0);
+}
+
+#[test]
+fn a_weight_that_is_set_waits_for_enough_endpoints() {
+    let mut world = World::initialized(weighted(25, 75));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::LoseMostOfCanary);
+    world.act(Act::Ask("set-weight=60"));
+    world.run_for(5);
+    assert_eq!(world.weight(), 25);
+    world.act(Act::Recover);
+    world.run_for(2);
+    assert_eq!(world.weight(), 60);
+}
+
+#[test]
+fn a_command_without_sense_is_refused_with_the_way_out() {
+    for (command, way_out) in [
+        ("pause", "`spec.suspend: true`"),
+        ("resume", "no rollout is in progress"),
+        ("abort", "no rollout is in progress"),
+        ("retry", "no rollout is in progress"),
+        ("set-weight=5", "no rollout is in progress"),
+        ("rollback-to=r0", "release the earlier version again"),
+        ("halt", "there are pause, resume"),
+    ] {
+        let mut world = World::initialized(weighted(25, 50));
+        let before = world.state.clone();
+        world.act(Act::Ask(command));
+        world.run_for(5);
+        assert!(world.has(Reason::CommandRefused), "{command}");
+        let why = refusal(&world);
+        assert!(why.contains(way_out), "{command}: {why}");
+        world.state.commands.clear();
+        assert_eq!(world.state, before, "{command}");
+    }
+}
+
+#[test]
+fn an_abort_of_a_promotion_gives_the_primary_back_what_it_ran() {
+    let mut world = World::initialized(weighted(25, 50));
+    let before = world.primary_revision();
+    world.act(Act::Release(Nature::Good));
+    world.run_until(90, |world| world.phase() == Phase::Promoting);
+    world.run_for(1);
+    assert_ne!(world.primary_revision(), before);
+    world.act(Act::Ask("abort"));
+    world.run_for(60);
+    assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
+    assert_eq!(world.primary_revision(), before);
+    assert_eq!(world.canary_replicas(), 0);
+}
+
+#[test]
+fn an_abort_is_heard_while_the_spec_cannot_be_carried_out() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    world.act(Act::BreakSpec);
+    world.run_for(5);
+    world.act(Act::Ask("abort"));
+    world.run_for(1);
+    assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
+}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fairlead_rollout::{
     Answer, Effect, Event, Hook, HookKind, Ladder, Observation, Phase, Plan, ProbeKey, Readiness,
-    Requeue, Revision, Role, Split, State, Strategy, Verdict, Weight, step,
+    Request, Requeue, Revision, Role, Split, State, Strategy, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -54,6 +54,10 @@ pub(crate) enum Act {
     BreakSpec,
     /// Somebody puts that right.
     MendSpec,
+    /// A person leaves a command, with a new id.
+    Ask(&'static str),
+    /// Git puts the first command back.
+    Replay,
 }
 
 /// When the operator dies, counted in its writes.
@@ -100,6 +104,8 @@ pub(crate) struct World {
     pub(crate) answers: BTreeMap<HookKind, Verdict>,
     pub(crate) checker: Checker,
     pub(crate) crash: Option<Crash>,
+    pub(crate) asked: Vec<String>,
+    command: Option<String>,
     natures: Vec<Nature>,
     target: Workload,
     primary: Option<Workload>,
@@ -161,6 +167,8 @@ impl World {
             answers: BTreeMap::new(),
             checker: Checker::default(),
             crash: None,
+            asked: Vec::new(),
+            command: None,
             natures: vec![Nature::Good],
             target: Workload {
                 revision: 0,
@@ -259,6 +267,12 @@ impl World {
             Act::Unmute => self.muted = false,
             Act::BreakSpec => self.invalid = true,
             Act::MendSpec => self.invalid = false,
+            Act::Ask(what) => {
+                let token = format!("{what}@{}", self.asked.len());
+                self.asked.push(token.clone());
+                self.command = Some(token);
+            }
+            Act::Replay => self.command = self.asked.first().cloned(),
         }
     }
 
@@ -344,6 +358,10 @@ impl World {
             answers,
             deleting: self.deleting,
             invalid: self.invalid.then(|| "`spec`: is wrong".to_owned()),
+            command: self
+                .command
+                .as_deref()
+                .map(|token| Request::new(token, Some("a person".to_owned()))),
         }
     }
 

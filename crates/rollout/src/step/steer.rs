@@ -1,0 +1,272 @@
+//! A person's commands: each is carried out once, or refused with the reason. Pure.
+//!
+//! A command only changes the stored state; what follows from it goes through the same rules as
+//! everything else, so that no command sends traffic to where nothing is ready.
+
+use super::agenda::Move;
+use super::{Last, Machine, Turn, after, held, wait};
+use crate::command::{Command, Handled, Verb};
+use crate::event::Reason;
+use crate::phase::Phase;
+use crate::probe::HookKind;
+use crate::state::{Round, Shortcut};
+use crate::strategy::Plan;
+use crate::weight::Weight;
+
+/// As many commands are remembered; git may show an older one again, and must not repeat it.
+const MOST_REMEMBERED: usize = 16;
+
+impl Machine<'_> {
+    /// Handles the command that is seen, unless it was handled before.
+    pub(super) fn steer(&mut self) -> Turn {
+        let Some(request) = &self.seen.command else {
+            return Ok(());
+        };
+        let token = request.token();
+        let known = self
+            .state
+            .commands
+            .iter()
+            .position(|one| one.token == token);
+        if let Some(position) = known {
+            // What is shown now must be the last to be forgotten.
+            self.state.commands[..=position].rotate_right(1);
+            return Ok(());
+        }
+        let asked = token.parse::<Command>().map_err(|error| error.to_string());
+        let verdict = asked.and_then(|command| match self.refusal(&command.verb) {
+            Some(why) => Err(format!("{} makes no sense now: {why}", command.verb)),
+            None => Ok(command.verb),
+        });
+        let by = request.by.clone();
+        self.state.commands.insert(
+            0,
+            Handled {
+                token: token.to_owned(),
+                by: by.clone(),
+                at: self.now,
+                refused: verdict.clone().err(),
+            },
+        );
+        self.state.commands.truncate(MOST_REMEMBERED);
+        let by = by.map(|who| format!(" by {who}")).unwrap_or_default();
+        match verdict {
+            Ok(verb) => self.obey(&verb, &by),
+            Err(why) => {
+                self.tell(
+                    Reason::CommandRefused,
+                    format!("command{by} refused: {why}"),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Why a command makes no sense now.
+    fn refusal(&self, verb: &Verb) -> Option<String> {
+        if self.seen.deleting {
+            return Some("the Canary is being deleted".to_owned());
+        }
+        if self.strategy.suspended {
+            return Some("`spec.suspend` is true; set it to false first".to_owned());
+        }
+        if let Verb::RollbackTo(_) = verb {
+            return Some(
+                "no earlier revision is kept; release the earlier version again instead".to_owned(),
+            );
+        }
+        match (self.state.phase, verb) {
+            (Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion), _) => {
+                self.refusal_in_run(verb)
+            }
+            (Some(Phase::Promoting), Verb::Abort) => None,
+            (Some(Phase::Promoting), _) => Some(
+                "the primary is being given the new revision; `abort` gives the earlier one back"
+                    .to_owned(),
+            ),
+            (Some(Phase::Finalising), _) => Some(
+                "the new revision is promoted; release the earlier version to go back".to_owned(),
+            ),
+            (Some(Phase::Failed), Verb::Retry) => self.refusal_of_retry(),
+            (Some(Phase::Initialized | Phase::Succeeded | Phase::Failed), Verb::Pause) => Some(
+                "no rollout is in progress; `spec.suspend: true` keeps the next one from starting"
+                    .to_owned(),
+            ),
+            (Some(Phase::Failed), _) => Some(
+                "the rollout has failed; `retry` starts it again, and so does a new revision"
+                    .to_owned(),
+            ),
+            (Some(Phase::Initialized | Phase::Succeeded), _) => {
+                Some("no rollout is in progress".to_owned())
+            }
+            (None | Some(Phase::Initializing | Phase::Terminating | Phase::Terminated), _) => {
+                Some("the primary is still being made".to_owned())
+            }
+        }
+    }
+
+    fn refusal_in_run(&self, verb: &Verb) -> Option<String> {
+        let phase = self.state.phase;
+        let Some(run) = &self.state.run else {
+            return Some("no rollout is in progress".to_owned());
+        };
+        let why = match verb {
+            Verb::Pause => self.state.paused.then_some("it is paused already"),
+            Verb::Resume => (!self.state.paused).then_some("it is not paused"),
+            Verb::Promote => match phase {
+                Some(Phase::Waiting) => {
+                    Some("a confirm-rollout hook holds it; `promote-full` goes past it")
+                }
+                Some(Phase::WaitingPromotion) => {
+                    Some("a confirm-promotion hook holds it; `promote-full` goes past it")
+                }
+                _ => run
+                    .shortcut
+                    .is_some()
+                    .then_some("it is being promoted already"),
+            },
+            Verb::PromoteFull => (run.shortcut == Some(Shortcut::PromoteFull))
+                .then_some("it is being promoted already"),
+            Verb::Abort => None,
+            Verb::Retry => Some("it has not failed"),
+            Verb::SetWeight(weight) => return self.refusal_of_weight(*weight),
+            Verb::RollbackTo(_) => None,
+        };
+        why.map(ToOwned::to_owned)
+    }
+
+    fn refusal_of_weight(&self, weight: Weight) -> Option<String> {
+        let run = self.state.run.as_ref()?;
+        if let Plan::Iterations { .. } = self.strategy.plan {
+            return Some("this strategy counts iterations and has no weights".to_owned());
+        }
+        if self.state.retained {
+            return Some(
+                "the canary keeps all traffic since the primary did not come up".to_owned(),
+            );
+        }
+        if run.shortcut.is_some() {
+            return Some("it is being promoted already".to_owned());
+        }
+        if !run.warmed {
+            return Some(
+                "the canary is not ready yet, or its pre-rollout hooks have not passed".to_owned(),
+            );
+        }
+        (run.weight == weight && !run.mirrored)
+            .then(|| format!("the weight of the canary is {weight} already"))
+    }
+
+    fn refusal_of_retry(&self) -> Option<String> {
+        let Some(refused) = &self.state.refused else {
+            return Some("no revision was refused".to_owned());
+        };
+        let primary = self.seen.primary.as_ref();
+        let restored = primary.is_none_or(|primary| primary.revision == self.state.promoted);
+        if !self.state.retained && !restored {
+            return Some("the primary is still being given back what it ran before".to_owned());
+        }
+        match &self.seen.revision {
+            Ok(current) if current == refused => None,
+            Ok(current) => Some(format!(
+                "revision {refused} failed, but the target has {current} now"
+            )),
+            Err(why) => Some(why.clone()),
+        }
+    }
+
+    fn obey(&mut self, verb: &Verb, by: &str) -> Turn {
+        match verb {
+            Verb::Pause => {
+                self.state.paused = true;
+                self.tell(Reason::Paused, format!("paused{by}"));
+                Ok(())
+            }
+            Verb::Resume => {
+                self.state.paused = false;
+                self.tell(Reason::Resumed, format!("resumed{by}"));
+                Ok(())
+            }
+            Verb::Promote => self.hurry(Shortcut::Promote, by),
+            Verb::PromoteFull => self.hurry(Shortcut::PromoteFull, by),
+            Verb::Abort => {
+                self.tell(Reason::Aborted, format!("aborted{by}"));
+                self.roll_back(&format!("aborted{by}"))
+            }
+            Verb::Retry => {
+                self.state.refused = None;
+                self.tell(
+                    Reason::Retried,
+                    format!("the failed revision is tried again{by}"),
+                );
+                Ok(())
+            }
+            Verb::SetWeight(weight) => {
+                self.tell(
+                    Reason::WeightSet,
+                    format!("the weight of the canary is set to {weight}{by}"),
+                );
+                self.run()?.objection = None;
+                match self.make(Move::Weight(*weight)) {
+                    Err(pause) => Err(pause),
+                    Ok(never) => match never {},
+                }
+            }
+            // Always refused: nothing is kept to go back to.
+            Verb::RollbackTo(_) => Ok(()),
+        }
+    }
+
+    /// Leaves the analysis out from here on; a pause ends with it.
+    fn hurry(&mut self, shortcut: Shortcut, by: &str) -> Turn {
+        self.state.paused = false;
+        let run = self.run()?;
+        run.shortcut = Some(shortcut);
+        run.checked_at = None;
+        run.held_by = None;
+        run.objection = None;
+        run.round = Round {
+            attempt: run.round.attempt.saturating_add(1),
+            ..Round::default()
+        };
+        let (note, how) = match shortcut {
+            Shortcut::Promote => ("promotion is asked for", "its gates are still asked"),
+            Shortcut::PromoteFull => ("full promotion is asked for", "no gate is asked"),
+        };
+        self.tell(Reason::PromotionRequested, format!("{note}{by}: {how}"));
+        match self.state.phase {
+            Some(Phase::Waiting | Phase::WaitingPromotion) => self.become_phase(Phase::Progressing),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stands still while a person wants it.
+    pub(super) fn heed_pause(&self) -> Turn {
+        if !self.state.paused {
+            return Ok(());
+        }
+        wait("paused: `resume` goes on, `abort` gives up")
+    }
+
+    /// Promotes without further analysis, once those who must agree do.
+    pub(super) fn promote_early(&mut self, shortcut: Shortcut) -> Last {
+        if let Some(checked) = self.run()?.checked_at
+            && shortcut == Shortcut::Promote
+        {
+            let due = after(checked, self.strategy.interval);
+            if self.now < due {
+                self.wake_at(due);
+                let why = self.run()?.objection.clone();
+                return held(why.unwrap_or_else(|| "waiting to be promoted".to_owned()));
+            }
+        }
+        if shortcut == Shortcut::Promote {
+            let mut agenda = self.strategy.probes(HookKind::Rollback);
+            agenda.extend(self.strategy.probes(HookKind::ConfirmPromotion));
+            if let Some(objection) = self.consult(&agenda)? {
+                return self.object(objection);
+            }
+        }
+        self.make(Move::Promote)
+    }
+}
