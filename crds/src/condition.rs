@@ -42,6 +42,8 @@ pub enum ConditionType {
     SidecarInjectorReady,
     /// The object asks for something that this version does not do.
     UnsupportedFields,
+    /// A person wants the work on the object to stand still; absent otherwise.
+    Paused,
 }
 
 impl ConditionType {
@@ -63,6 +65,7 @@ impl ConditionType {
             Self::EgressGatewayReady => "EgressGatewayReady",
             Self::SidecarInjectorReady => "SidecarInjectorReady",
             Self::UnsupportedFields => "UnsupportedFields",
+            Self::Paused => "Paused",
         }
     }
 }

@@ -20,6 +20,7 @@ mod pods;
 mod refuse;
 mod revision;
 mod status;
+mod steer;
 mod strategy;
 pub mod validate;
 mod watch;

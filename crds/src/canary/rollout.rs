@@ -31,6 +31,12 @@ pub struct RolloutStatus {
     pub closing: bool,
     /// Since when the workload that is waited for has not been ready.
     pub unready_since: Option<MicroTime>,
+    /// Whether a person wants the release to stand still.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
+    /// The commands that were handled; the one that was seen last comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<CommandStatus>,
     /// What the last check found, one entry for each metric that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
@@ -87,6 +93,32 @@ pub struct RunStatus {
     pub held_by: Option<String>,
     /// Why the last check failed or the last gate refused.
     pub objection: Option<String>,
+    /// Whether a person wants promotion without further analysis.
+    pub shortcut: Option<ShortcutStatus>,
+}
+
+/// How much of what stands between a new version and its promotion is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ShortcutStatus {
+    /// the analysis; gates are still asked
+    Promote,
+    /// the analysis and the gates
+    PromoteFull,
+}
+
+/// A command that was handled.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandStatus {
+    /// The command, as it stood in the annotation.
+    pub command: String,
+    /// The field manager that wrote it, when that is known.
+    pub by: Option<String>,
+    /// When it was handled.
+    pub at: MicroTime,
+    /// Why it was not carried out.
+    pub refused: Option<String>,
 }
 
 /// A division of traffic, written down before the routes are changed.

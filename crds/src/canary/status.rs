@@ -41,6 +41,8 @@ pub struct CanaryStatus {
     pub previous_session_affinity_cookie: Option<String>,
     /// The generation of the spec that was looked at last.
     pub observed_generation: Option<i64>,
+    /// The command that was seen last, carried out or refused.
+    pub last_handled: Option<String>,
     /// What a restarted operator goes on from.
     pub rollout: Option<RolloutStatus>,
     /// State of the release, one entry for each type.

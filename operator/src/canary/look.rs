@@ -20,7 +20,7 @@ use super::fights::Field;
 use super::measure::Check;
 use super::observe::{Observer, World};
 use super::validate::Validated;
-use super::{Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, status};
+use super::{Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, status, steer};
 
 /// More rounds than this in one look mean that something undoes what is done.
 const MOST_ROUNDS: usize = 32;
@@ -126,7 +126,8 @@ impl<'a> Look<'a> {
             state.phase,
             Some(Phase::Progressing | Phase::WaitingPromotion)
         );
-        Box::pin(observer.observe(answers, deleting, in_flight))
+        let command = steer::request(&self.canary);
+        Box::pin(observer.observe(answers, command, deleting, in_flight))
             .await
             .map_err(Error::Observe)
     }

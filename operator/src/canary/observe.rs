@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fairlead_controller::ApiError;
-use fairlead_rollout::{Answer, Observation, Revision, Role as Side};
+use fairlead_rollout::{Answer, Observation, Request, Revision, Role as Side};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
@@ -90,6 +90,7 @@ impl Observer<'_> {
     pub(super) async fn observe(
         &self,
         answers: Vec<Answer>,
+        command: Option<Request>,
         deleting: bool,
         in_flight: bool,
     ) -> Result<World, Error> {
@@ -155,6 +156,7 @@ impl Observer<'_> {
                 .invalid
                 .map(ToOwned::to_owned)
                 .or_else(|| routes.conflict.clone()),
+            command,
         };
         let apex = apex.clone();
         Ok(World {

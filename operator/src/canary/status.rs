@@ -11,6 +11,7 @@ use fairlead_rollout::{Intent, Phase, Revision, Round, Run, Split, State, Verdic
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
+use super::steer;
 use crate::analysis;
 
 /// What the conditions say beside the state.
@@ -54,6 +55,8 @@ pub(super) fn load(status: &CanaryStatus) -> State {
         retained: rollout.retained,
         closing: rollout.closing,
         unready_since: rollout.unready_since.map(|time| time.0),
+        paused: rollout.paused,
+        commands: rollout.commands.into_iter().map(steer::load).collect(),
     }
 }
 
@@ -77,6 +80,7 @@ fn load_run(run: RunStatus) -> Run {
         },
         held_by: run.held_by,
         objection: run.objection,
+        shortcut: run.shortcut.map(steer::load_shortcut),
     }
 }
 
@@ -103,6 +107,8 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
     status.failed_checks = Some(Number::from(run.map_or(0, |run| run.failed_checks)));
     status.iterations = Some(Number::from(run.map_or(0, |run| run.iterations)));
     let kept = before.rollout.clone().unwrap_or_default();
+    let last = state.commands.first();
+    status.last_handled = last.map(|command| command.token.clone());
     status.rollout = Some(RolloutStatus {
         promoted_revision: state.promoted.clone().map(|revision| revision.0),
         refused_revision: state.refused.clone().map(|revision| revision.0),
@@ -120,6 +126,8 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
         unready_since: state.unready_since.map(MicroTime),
         checks: kept.checks,
         accepted_spec: kept.accepted_spec,
+        paused: state.paused,
+        commands: state.commands.iter().map(steer::store).collect(),
     });
     if *status != before {
         status.last_transition_time = Some(Time(now));
@@ -144,6 +152,7 @@ fn store_run(run: &Run) -> RunStatus {
         asked: run.round.asked.clone(),
         held_by: run.held_by.clone(),
         objection: run.objection.clone(),
+        shortcut: run.shortcut.map(steer::store_shortcut),
     }
 }
 
@@ -293,12 +302,14 @@ pub(super) fn conclude(status: &mut CanaryStatus, report: &Report<'_>) {
     if report.inert.is_empty() {
         remove_condition(&mut status.conditions, ConditionType::UnsupportedFields);
     }
+    steer::mark_pause(status, report.generation, report.now);
     status.observed_generation = report.generation;
 }
 
 #[cfg(test)]
 mod tests {
     use fairlead_crds::is_true;
+    use fairlead_rollout::{Handled, Shortcut};
 
     use super::*;
 
@@ -320,6 +331,7 @@ mod tests {
                     asked: Some("metrics".to_owned()),
                 },
                 objection: Some("too slow".to_owned()),
+                shortcut: Some(Shortcut::Promote),
                 ..Run::new(7, Revision("c".to_owned()))
             }),
             traffic: Some(Intent {
@@ -331,6 +343,13 @@ mod tests {
             retained: true,
             closing: true,
             unready_since: Some(now),
+            paused: true,
+            commands: vec![Handled {
+                token: "pause@1".to_owned(),
+                by: Some("a person".to_owned()),
+                at: now,
+                refused: Some("it is late".to_owned()),
+            }],
         }
     }
 

@@ -235,7 +235,7 @@ proptest! {
         let mut acts = vec![(60, Act::Release(nature))];
         acts.extend(commands.into_iter().map(|(pause, command)| (pause, Act::Ask(command))));
         let calm = tell(&strategy, &acts, None);
-        let mut replayed = World::new(strategy.clone());
+        let mut replayed = World::new(strategy);
         for (pause, act) in &acts {
             replayed.run_for(pause - 1);
             replayed.act(Act::Replay);

@@ -1,0 +1,167 @@
+//! The command that a person left on a Canary, and who left it. Pure.
+//!
+//! The machine decides what becomes of it. Who it was stands in the object's own record of who
+//! wrote which field, so that nobody has to say it of themselves.
+
+use fairlead_crds::annotation::COMMAND;
+use fairlead_crds::canary::{Canary, CanaryStatus, CommandStatus, RolloutStatus, ShortcutStatus};
+use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
+use fairlead_rollout::{Handled, Request, Shortcut};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt;
+
+/// The command, when there is one.
+pub(super) fn request(canary: &Canary) -> Option<Request> {
+    let text = canary.annotations().get(COMMAND)?.trim();
+    (!text.is_empty()).then(|| Request::new(text, author(canary)))
+}
+
+/// The field manager that wrote the annotation last.
+fn author(canary: &Canary) -> Option<String> {
+    let field = format!("f:{COMMAND}");
+    let writers = canary.managed_fields().iter().filter(|entry| {
+        entry
+            .fields_v1
+            .as_ref()
+            .is_some_and(|fields| !fields.0["f:metadata"]["f:annotations"][&field].is_null())
+    });
+    let last = writers.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+    last.and_then(|entry| entry.manager.clone())
+}
+
+/// Reads a command that was handled.
+pub(super) fn load(status: CommandStatus) -> Handled {
+    Handled {
+        token: status.command,
+        by: status.by,
+        at: status.at.0,
+        refused: status.refused,
+    }
+}
+
+/// Writes a command that was handled.
+pub(super) fn store(handled: &Handled) -> CommandStatus {
+    CommandStatus {
+        command: handled.token.clone(),
+        by: handled.by.clone(),
+        at: MicroTime(handled.at),
+        refused: handled.refused.clone(),
+    }
+}
+
+pub(super) const fn load_shortcut(status: ShortcutStatus) -> Shortcut {
+    match status {
+        ShortcutStatus::Promote => Shortcut::Promote,
+        ShortcutStatus::PromoteFull => Shortcut::PromoteFull,
+    }
+}
+
+pub(super) const fn store_shortcut(shortcut: Shortcut) -> ShortcutStatus {
+    match shortcut {
+        Shortcut::Promote => ShortcutStatus::Promote,
+        Shortcut::PromoteFull => ShortcutStatus::PromoteFull,
+    }
+}
+
+/// Sets the Paused condition, or takes it away.
+pub(super) fn mark_pause(status: &mut CanaryStatus, generation: Option<i64>, now: Timestamp) {
+    let Some(message) = status.rollout.as_ref().and_then(pause) else {
+        return remove_condition(&mut status.conditions, ConditionType::Paused);
+    };
+    let finding = Finding {
+        type_: ConditionType::Paused,
+        status: ConditionStatus::True,
+        reason: "Commanded",
+        message,
+        generation,
+    };
+    set_condition(&mut status.conditions, finding, now);
+}
+
+/// What the Paused condition says, while a person wants the rollout to stand still.
+fn pause(rollout: &RolloutStatus) -> Option<String> {
+    let carried_out =
+        |one: &&CommandStatus| one.refused.is_none() && one.command.starts_with("pause@");
+    let asked = rollout.commands.iter().filter(carried_out);
+    let by = asked
+        .max_by_key(|one| one.at.0)
+        .and_then(|one| one.by.clone());
+    rollout.paused.then(|| {
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        format!("paused{by}: `resume` goes on, `abort` gives up")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn canary(annotations: &Value, managers: &[(&str, &str, &Value)]) -> Canary {
+        let entry = |(manager, time, fields): &(&str, &str, &Value)| {
+            json!({
+                "manager": manager,
+                "time": time,
+                "fieldsV1": { "f:metadata": { "f:annotations": fields } },
+            })
+        };
+        let managed: Vec<Value> = managers.iter().map(entry).collect();
+        serde_json::from_value(json!({
+            "metadata": { "annotations": annotations, "managedFields": managed },
+            "spec": {
+                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "a" },
+                "analysis": {},
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_last_writer_of_the_command_is_its_author() {
+        let (command, other) = (
+            json!({ "f:fairlead.dev/command": {} }),
+            json!({ "f:note": {} }),
+        );
+        let canary = canary(
+            &json!({ COMMAND: " pause@1 " }),
+            &[
+                ("git", "2026-01-01T00:00:00Z", &command),
+                ("kubectl-annotate", "2026-01-02T00:00:00Z", &command),
+                ("somebody-else", "2026-01-03T00:00:00Z", &other),
+            ],
+        );
+        let request = request(&canary).unwrap();
+        assert_eq!(request.token(), "pause@1");
+        assert_eq!(request.by.as_deref(), Some("kubectl-annotate"));
+    }
+
+    #[test]
+    fn an_empty_command_is_none() {
+        assert_eq!(request(&canary(&json!({ COMMAND: " " }), &[])), None);
+        assert_eq!(request(&canary(&json!({}), &[])), None);
+    }
+
+    #[test]
+    fn a_pause_names_who_asked_for_it_last() {
+        let command = |text: &str, by: &str, second: i64, refused: Option<&str>| CommandStatus {
+            command: text.to_owned(),
+            by: Some(by.to_owned()),
+            at: MicroTime(Timestamp::from_second(second).unwrap()),
+            refused: refused.map(ToOwned::to_owned),
+        };
+        let mut rollout = RolloutStatus {
+            paused: true,
+            commands: vec![
+                command("pause@1", "git", 1, None),
+                command("pause@3", "carol", 3, Some("it is paused already")),
+                command("pause@2", "bob", 2, None),
+            ],
+            ..RolloutStatus::default()
+        };
+        assert!(pause(&rollout).unwrap().starts_with("paused by bob:"));
+        rollout.paused = false;
+        assert_eq!(pause(&rollout), None);
+    }
+}
