@@ -10,20 +10,10 @@ use crate::{Environment, bench, cache, image, lifetime, process};
 /// Tools, images, then the demo itself.
 pub(crate) fn run(environment: &Environment) -> Result<()> {
     image::build(environment, &[])?;
-    step("build the demo", || {
-        process::run(
-            Command::new("cargo")
-                .args(["build", "--quiet", "--profile", "quick"])
-                .args(["--package", "fairlead-tests", "--package", "fairlead-bench"])
-                .arg("--bins")
-                .current_dir(cache::workspace()),
-        )
-    })?;
+    step("build the demo", build)?;
     let mut demo = demo();
-    demo.env(
-        "FAIRLEAD_BENCH",
-        cache::workspace().join("target/quick/fairlead-bench"),
-    );
+    let bench = cache::workspace().join("target/quick/fairlead-bench");
+    demo.env("FAIRLEAD_BENCH", bench);
     bench::with_envoy(environment, &mut demo);
     process::run(demo.arg("up"))
 }
@@ -31,23 +21,31 @@ pub(crate) fn run(environment: &Environment) -> Result<()> {
 /// Removes what the demo made, whether or not it came to its end.
 pub(crate) fn down() -> Result<()> {
     step("remove what the demo made", || {
+        build()?;
         process::run(demo().arg("down"))
     })
 }
 
-/// The harness's demo; the program that becomes its cluster's first process stands beside it.
+/// The demo, the program that becomes its cluster's first process, and the one that measures.
+fn build() -> Result<()> {
+    process::run(
+        Command::new("cargo")
+            // As the images are built: see there.
+            .args(["build", "--quiet", "--profile", "quick", "--workspace"])
+            .args([
+                "--bin",
+                "demo",
+                "--bin",
+                "cluster",
+                "--bin",
+                "fairlead-bench",
+            ])
+            .current_dir(cache::workspace()),
+    )
+}
+
+/// The harness's demo; the program of its cluster stands beside it.
 fn demo() -> Command {
-    let mut command = lifetime::bound("cargo");
-    command
-        .args([
-            "run",
-            "--quiet",
-            "--profile",
-            "quick",
-            "--package",
-            "fairlead-tests",
-        ])
-        .args(["--bin", "demo", "--"])
-        .current_dir(cache::workspace());
-    command
+    let program = cache::workspace().join("target/quick/demo");
+    lifetime::bound(program)
 }

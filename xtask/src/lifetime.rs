@@ -3,6 +3,7 @@
 //! Without this a killed `make` leaves a demo or a suite running that holds its cluster, and the
 //! next command finds the name taken. Elsewhere than on Linux there is no local cluster to hold.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 /// Lets the kernel end this process when its parent ends, if that is `make`.
@@ -24,10 +25,10 @@ pub(crate) fn end_with_make() -> anyhow::Result<()> {
 }
 
 /// A program that the kernel ends when this process ends.
-pub(crate) fn bound(program: &str) -> Command {
+pub(crate) fn bound(program: impl AsRef<OsStr>) -> Command {
     if cfg!(target_os = "linux") {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]);
+        command.args(["--pdeathsig", "KILL"]).arg(program);
         command
     } else {
         Command::new(program)

@@ -65,7 +65,7 @@ const CHECKS: &[(&str, &str)] = &[
     (
         // `--all-targets` leaves out those that `cargo test` must not find by itself.
         "lints of the suites on servers",
-        "clippy --quiet --package fairlead-tests --test e2e --test apiserver -- --deny warnings",
+        "clippy --quiet --workspace --test e2e --test apiserver -- --deny warnings",
     ),
     ("documentation", "doc --quiet --workspace --no-deps"),
 ];
@@ -87,7 +87,7 @@ fn run_on_servers(environment: &Environment, tally: &mut Tally) -> Result<()> {
         say(format!("left out: {ON_SERVERS}"));
         return Ok(());
     }
-    let mut suites = "--workspace --exclude fairlead-tests --tests -- --ignored".to_owned();
+    let mut suites = "--workspace --lib --bins --test it -- --ignored".to_owned();
     let envoy = step("fetch Envoy", || bench::envoy(environment));
     if let Err(error) = &envoy {
         suites.push_str(" --skip envoy_accepts_every_golden");
@@ -97,11 +97,11 @@ fn run_on_servers(environment: &Environment, tally: &mut Tally) -> Result<()> {
     let name = "suites on a real API server and a real Envoy";
     tally.suite_with(name, &suites, envoy.map(|program| ("ENVOY", program)));
     let name = "build the operator";
-    let mut command = cargo("build --package fairlead-operator");
+    let mut command = cargo("build --workspace --bin fairlead-operator");
     tally.check(name, step(name, || process::run(&mut command)));
     tally.suite(
         "the operator's own binary on a real API server",
-        "--package fairlead-tests --test apiserver -- --include-ignored",
+        "--workspace --test apiserver -- --include-ignored",
     );
     let is_root = process::output(Command::new("id").arg("--user"))?.trim() == "0";
     if local && !is_root {
@@ -118,14 +118,17 @@ fn run_on_servers(environment: &Environment, tally: &mut Tally) -> Result<()> {
     if local {
         tally.suite(
             "the local cluster",
-            "--package fairlead-tests --test cluster -- --ignored --test-threads=1",
+            "--workspace --test cluster -- --ignored --test-threads=1",
         );
     }
-    tally.suite("stories", "--package fairlead-tests --test e2e");
+    tally.suite("stories", "--workspace --test e2e");
     Ok(())
 }
 
 /// Cargo in this checkout, with arguments that have no spaces of their own.
+///
+/// Always with the whole workspace: a part of it asks for fewer features of what it depends on, and
+/// all of that would be built once more.
 fn cargo(arguments: &str) -> Command {
     let mut command = lifetime::bound("cargo");
     command

@@ -41,7 +41,7 @@ impl Programs {
     /// A recipe's program.
     pub(super) fn find(&self, recipe: &Recipe) -> Option<&Path> {
         let found = match recipe.program {
-            Program::Cargo { binary, .. } => self.cargo.get(binary),
+            Program::Cargo { binary } => self.cargo.get(binary),
             Program::Tool { tool, .. } => self.tools.get(tool),
             Program::Pause => self.pause.as_ref(),
         };
@@ -50,11 +50,11 @@ impl Programs {
 }
 
 fn build_workspace(recipes: &[&Recipe]) -> Result<BTreeMap<String, PathBuf>> {
-    let wanted: BTreeSet<(&str, &str)> = recipes
+    let wanted: BTreeSet<&str> = recipes
         .iter()
         .filter_map(|recipe| match recipe.program {
-            Program::Cargo { package, binary } => Some((package, binary)),
-            _ => None,
+            Program::Cargo { binary } => Some(binary),
+            Program::Tool { .. } | Program::Pause => None,
         })
         .collect();
     if wanted.is_empty() {
@@ -62,12 +62,14 @@ fn build_workspace(recipes: &[&Recipe]) -> Result<BTreeMap<String, PathBuf>> {
     }
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--quiet", "--profile", "quick"])
+        // The whole workspace, as the tasks do that come after: with the features of a part of it
+        // all that it depends on would be built once more.
+        .args(["build", "--quiet", "--profile", "quick", "--workspace"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(cache::workspace())
         .stdout(Stdio::piped());
-    for (package, binary) in &wanted {
-        command.args(["--package", package, "--bin", binary]);
+    for binary in &wanted {
+        command.args(["--bin", binary]);
     }
     let mut child = command.spawn().context("failed to start cargo")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
@@ -81,7 +83,7 @@ fn build_workspace(recipes: &[&Recipe]) -> Result<BTreeMap<String, PathBuf>> {
     }
     let status = child.wait()?;
     ensure!(status.success(), "cargo build ended with {status}");
-    for (_, binary) in wanted {
+    for binary in wanted {
         ensure!(built.contains_key(binary), "cargo built no `{binary}`");
     }
     Ok(built)

@@ -41,10 +41,7 @@ impl Base {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Program {
     /// A binary of the workspace.
-    Cargo {
-        package: &'static str,
-        binary: &'static str,
-    },
+    Cargo { binary: &'static str },
     /// One of the tools, installed under a name that may be another's.
     Tool {
         tool: &'static str,
@@ -58,7 +55,7 @@ impl Program {
     /// Its path in the image.
     pub(super) fn path(self) -> String {
         match self {
-            Self::Cargo { binary, .. } | Self::Tool { binary, .. } => {
+            Self::Cargo { binary } | Self::Tool { binary, .. } => {
                 format!("/usr/local/bin/{binary}")
             }
             Self::Pause => "/pause".to_owned(),
@@ -81,17 +78,17 @@ const OURS: Recipe = Recipe {
     user: NOBODY,
 };
 
-const fn ours(name: &'static str, package: &'static str, binary: &'static str) -> Recipe {
+const fn ours(name: &'static str, binary: &'static str) -> Recipe {
     Recipe {
         name,
         repository: name,
-        program: Program::Cargo { package, binary },
+        program: Program::Cargo { binary },
         ..OURS
     }
 }
 
 const fn sample(name: &'static str) -> Recipe {
-    ours(name, "fairlead-tests", name)
+    ours(name, name)
 }
 
 const fn podinfo(
@@ -125,12 +122,8 @@ const fn bookinfo(
 
 /// Every image of the project, of its samples and of what the local cluster needs.
 pub(super) const RECIPES: &[Recipe] = &[
-    ours("operator", "fairlead-operator", "fairlead-operator"),
-    ours(
-        "control-plane",
-        "fairlead-control-plane",
-        "fairlead-control-plane",
-    ),
+    ours("operator", "fairlead-operator"),
+    ours("control-plane", "fairlead-control-plane"),
     Recipe {
         packages: &[
             "iptables",
@@ -144,11 +137,11 @@ pub(super) const RECIPES: &[Recipe] = &[
             "netbase",
         ],
         user: PROXY,
-        ..ours("proxy", "fairlead-proxy", "fairlead-proxy")
+        ..ours("proxy", "fairlead-proxy")
     },
     Recipe {
         packages: &["libssl3", "zlib1g"],
-        ..ours("gitops", "fairlead-gitops", "fairlead-gitops")
+        ..ours("gitops", "fairlead-gitops")
     },
     Recipe {
         packages: &["git", "libpcre2-8-0", "zlib1g"],
