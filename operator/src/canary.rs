@@ -22,6 +22,7 @@ mod revision;
 mod status;
 mod steer;
 mod strategy;
+mod takeover;
 pub mod validate;
 mod watch;
 

@@ -66,6 +66,8 @@ pub enum Verb {
     Retry,
     /// Give the canary this weight and go on from there.
     SetWeight(Weight),
+    /// Keep what another controller left as it is, and wait for the next revision.
+    Adopt,
     /// Return to a revision that was promoted earlier.
     RollbackTo(String),
 }
@@ -81,6 +83,7 @@ impl Verb {
             Self::Abort => "abort",
             Self::Retry => "retry",
             Self::SetWeight(_) => "set-weight",
+            Self::Adopt => "adopt",
             Self::RollbackTo(_) => "rollback-to",
         }
     }
@@ -97,7 +100,8 @@ impl fmt::Display for Verb {
             | Self::Promote
             | Self::PromoteFull
             | Self::Abort
-            | Self::Retry => Ok(()),
+            | Self::Retry
+            | Self::Adopt => Ok(()),
         }
     }
 }
@@ -128,7 +132,7 @@ pub enum UnreadableCommand {
     /// The word is none of ours.
     #[error(
         "`{0}` is no command; there are pause, resume, promote, promote-full, abort, retry, \
-         set-weight=N and rollback-to=REVISION"
+         adopt, set-weight=N and rollback-to=REVISION"
     )]
     UnknownVerb(String),
     /// The verb takes no value.
@@ -164,7 +168,11 @@ impl FromStr for Command {
             ("promote-full", None) => Verb::PromoteFull,
             ("abort", None) => Verb::Abort,
             ("retry", None) => Verb::Retry,
-            ("pause" | "resume" | "promote" | "promote-full" | "abort" | "retry", Some(_)) => {
+            ("adopt", None) => Verb::Adopt,
+            (
+                "pause" | "resume" | "promote" | "promote-full" | "abort" | "retry" | "adopt",
+                Some(_),
+            ) => {
                 return Err(UnreadableCommand::NeedlessValue(word.to_owned()));
             }
             _ => return Err(UnreadableCommand::UnknownVerb(word.to_owned())),
@@ -194,6 +202,7 @@ mod tests {
             Verb::PromoteFull,
             Verb::Abort,
             Verb::Retry,
+            Verb::Adopt,
             Verb::SetWeight(Weight::clamped(30)),
             Verb::RollbackTo("7d9d8d86f5".to_owned()),
         ];

@@ -53,6 +53,11 @@ pub enum Effect {
         /// The promoted revision.
         revision: Revision,
     },
+    /// Write onto the primary, and not onto its pods, which revision it runs.
+    MarkPrimary {
+        /// What it is known to run.
+        revision: Revision,
+    },
     /// Call a hook and hand its answer to the next step.
     CallHook {
         /// The idempotency key.

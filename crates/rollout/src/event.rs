@@ -59,6 +59,8 @@ pub enum Reason {
     Retried,
     /// A person gave the canary a weight.
     WeightSet,
+    /// What another controller ran is ours now.
+    TakenOver,
     /// A person's command makes no sense now.
     CommandRefused,
 }
@@ -95,6 +97,7 @@ impl Reason {
             Self::Aborted => "Aborted",
             Self::Retried => "Retried",
             Self::WeightSet => "WeightSet",
+            Self::TakenOver => "TakenOver",
             Self::CommandRefused => "CommandRefused",
         }
     }
@@ -118,7 +121,8 @@ impl Reason {
             | Self::PromotionRequested
             | Self::Aborted
             | Self::Retried
-            | Self::WeightSet => false,
+            | Self::WeightSet
+            | Self::TakenOver => false,
             Self::RolloutHeld
             | Self::CheckFailed
             | Self::WeightUnconfirmed

@@ -12,6 +12,14 @@ use crate::weight::Split;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Revision(pub String);
 
+impl Revision {
+    /// The name of what a primary ran when it was taken over from another controller, which named
+    /// its revisions in its own way.
+    pub fn inherited() -> Self {
+        Self("inherited".to_owned())
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -61,6 +69,17 @@ pub enum Readiness {
     Stuck(String),
 }
 
+/// What another controller left: how the primary compares with the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inheritance {
+    /// The primary runs what the target asks for.
+    Same,
+    /// It runs something else.
+    Different,
+    /// It cannot be told, or that controller is still at work; and why.
+    Unclear(String),
+}
+
 /// The answer to a question that an earlier effect asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -95,6 +114,9 @@ pub struct Observation {
     pub acked: bool,
     /// Answers to questions of the previous decision.
     pub answers: Vec<Answer>,
+    /// What another controller left; looked at only while the state is
+    /// [foreign](crate::State::is_foreign).
+    pub inheritance: Option<Inheritance>,
     /// Whether the Canary is being deleted and waits for us to give back.
     pub deleting: bool,
     /// What is wrong with the spec as people see it, and the fix; the strategy is then that of the

@@ -94,7 +94,22 @@ impl Phase {
         }
     }
 
-    /// Whether `next` may directly follow this phase.
+    /// Whether nothing is on its way.
+    pub const fn rests(self) -> bool {
+        match self {
+            Self::Initialized | Self::Succeeded | Self::Failed => true,
+            Self::Initializing
+            | Self::Waiting
+            | Self::Progressing
+            | Self::WaitingPromotion
+            | Self::Promoting
+            | Self::Finalising
+            | Self::Terminating
+            | Self::Terminated => false,
+        }
+    }
+
+    /// Whether `next` may directly follow this phase, in a Canary that was always ours.
     pub const fn may_become(self, next: Self) -> bool {
         match self {
             Self::Initializing => matches!(next, Self::Initialized | Self::Terminating),

@@ -32,6 +32,26 @@ pub struct State {
     pub commands: Vec<Handled>,
 }
 
+impl State {
+    /// Whether another controller wrote it: it has a phase, and we never proved what the primary
+    /// runs.
+    pub const fn is_foreign(&self) -> bool {
+        match self.phase {
+            None | Some(Phase::Initializing | Phase::Terminating | Phase::Terminated) => false,
+            Some(
+                Phase::Initialized
+                | Phase::Waiting
+                | Phase::Progressing
+                | Phase::WaitingPromotion
+                | Phase::Promoting
+                | Phase::Finalising
+                | Phase::Succeeded
+                | Phase::Failed,
+            ) => self.promoted.is_none(),
+        }
+    }
+}
+
 /// One run: a revision on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(

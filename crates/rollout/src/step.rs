@@ -4,10 +4,11 @@
 //! effects to run or with something to wait for.
 //! The rules of each phase stand in the file of that name; the rules of moving traffic, which no
 //! phase may go around, in `traffic`; the order in which hooks and metrics are asked in `agenda`;
-//! what people may ask for in `steer`.
+//! what people may ask for in `steer`; what another controller left in `inherit`.
 
 mod agenda;
 mod freeze;
+mod inherit;
 mod progress;
 mod promote;
 mod remove;
@@ -130,6 +131,10 @@ impl Machine<'_> {
         if let Some(why) = &self.seen.invalid {
             return self.freeze(why);
         }
+        if self.state.is_foreign() {
+            return self.inherit();
+        }
+        self.mark_primary()?;
         match self.state.phase {
             None | Some(Phase::Terminating | Phase::Terminated) => {
                 self.state.phase = Some(Phase::Initializing);

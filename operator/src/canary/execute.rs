@@ -2,6 +2,7 @@
 
 use fairlead_controller::ApiError;
 use fairlead_rollout::{Effect, Revision, Split};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use kube::Client;
@@ -13,6 +14,7 @@ use super::FIELD_MANAGER;
 use super::objects::{self, Role};
 use super::observe::World;
 use super::revision::{compose, identity};
+use super::takeover;
 use super::validate::Validated;
 use crate::router::{self, Router};
 use crate::workload::autoscaler;
@@ -104,6 +106,7 @@ impl Executor<'_> {
                 self.promote(revision, keeping.as_ref()).await
             }
             Effect::RestorePrimary { revision } => self.restore(revision).await,
+            Effect::MarkPrimary { revision } => self.mark(revision).await,
             Effect::GiveBack => self.give_back().await,
             Effect::CallHook { .. } | Effect::Measure { .. } => Ok(()),
         }
@@ -214,6 +217,20 @@ impl Executor<'_> {
             put_back.map_err(workload::Error::from)?;
         }
         self.apply_primary(revision, template).await
+    }
+
+    async fn mark(&self, revision: &Revision) -> Result<(), Error> {
+        let Some(primary) = &self.world.primary else {
+            return Err(Error::Moved(revision.clone()));
+        };
+        let names = &self.plan.names;
+        let resource = ApiResource::erase::<Deployment>(&());
+        let guard = &primary.resource_version;
+        let marked = takeover::mark(self.client, &resource, names, guard, revision).await;
+        marked.map_err(|source| Error::Write {
+            object: format!("{} `{}/{}`", resource.kind, names.namespace, names.primary),
+            source: source.into(),
+        })
     }
 
     async fn configs(&self, template: &PodTemplateSpec) -> Result<Configs, Error> {

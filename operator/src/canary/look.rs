@@ -122,12 +122,8 @@ impl<'a> Look<'a> {
             plan: &self.plan,
             invalid: self.invalid.as_deref(),
         };
-        let in_flight = matches!(
-            state.phase,
-            Some(Phase::Progressing | Phase::WaitingPromotion)
-        );
         let command = steer::request(&self.canary);
-        Box::pin(observer.observe(answers, command, deleting, in_flight))
+        Box::pin(observer.observe(answers, command, deleting, state))
             .await
             .map_err(Error::Observe)
     }
@@ -288,6 +284,7 @@ impl<'a> Look<'a> {
             | Effect::Route { .. }
             | Effect::PromotePrimary { .. }
             | Effect::RestorePrimary { .. }
+            | Effect::MarkPrimary { .. }
             | Effect::CallHook { .. }
             | Effect::Measure { .. }
             | Effect::GiveBack => return None,
@@ -383,6 +380,7 @@ impl<'a> Look<'a> {
             | Effect::ScaleCanary { .. }
             | Effect::PromotePrimary { .. }
             | Effect::RestorePrimary { .. }
+            | Effect::MarkPrimary { .. }
             | Effect::GiveBack => {}
         }
     }
@@ -413,6 +411,7 @@ fn open_question(decision: &Decision) -> Option<ProbeKey> {
         | Effect::ScaleCanary { .. }
         | Effect::PromotePrimary { .. }
         | Effect::RestorePrimary { .. }
+        | Effect::MarkPrimary { .. }
         | Effect::GiveBack => None,
     })
 }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use fairlead_controller::ApiError;
-use fairlead_rollout::{Answer, Observation, Request, Revision, Role as Side};
+use fairlead_rollout::{
+    Answer, Inheritance, Observation, Phase, Request, Revision, Role as Side, State,
+};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
@@ -16,6 +18,7 @@ use serde_json::Value;
 
 use super::objects::{self, Role};
 use super::revision::compose;
+use super::takeover;
 use super::validate::Validated;
 use crate::router::{self, Router, Routes, includes};
 use crate::workload::autoscaler;
@@ -92,7 +95,7 @@ impl Observer<'_> {
         answers: Vec<Answer>,
         command: Option<Request>,
         deleting: bool,
-        in_flight: bool,
+        state: &State,
     ) -> Result<World, Error> {
         let plan = self.plan;
         let (target, primary, routes, endpoints, objects, scalers) = tokio::try_join!(
@@ -129,9 +132,12 @@ impl Observer<'_> {
                 revision.as_ref().ok(),
             )
         });
-        if let (Some(canary), Some(target), true) = (&mut canary, &target, in_flight) {
+        if let (Some(canary), Some(target), true) = (&mut canary, &target, is_in_flight(state)) {
             self.notice_crashes(canary, target).await?;
         }
+        let inheritance = self
+            .inheritance(state, target.as_ref(), primary.as_ref(), configs.as_ref())
+            .await?;
         let observation = Observation {
             revision,
             canary,
@@ -152,6 +158,7 @@ impl Observer<'_> {
             acked: routes.acked,
             answers,
             deleting,
+            inheritance,
             invalid: self
                 .invalid
                 .map(ToOwned::to_owned)
@@ -168,6 +175,22 @@ impl Observer<'_> {
             apex,
             autoscaler: scalers.and_then(|scalers| scalers.target),
         })
+    }
+
+    /// What another controller left, as long as it is not ours.
+    async fn inheritance(
+        &self,
+        state: &State,
+        target: Option<&Snapshot>,
+        primary: Option<&Snapshot>,
+        configs: Option<&Configs>,
+    ) -> Result<Option<Inheritance>, Error> {
+        if !state.is_foreign() {
+            return Ok(None);
+        }
+        let namespace = &self.plan.names.namespace;
+        let left = takeover::inheritance(self.client, namespace, target, primary, configs);
+        Ok(Some(left.await?))
     }
 
     /// The target's revision: its template's identity, and a hash of its configs.
@@ -293,6 +316,13 @@ impl Observer<'_> {
         });
         rule_stands && service_stands(live, &wanted)
     }
+}
+
+const fn is_in_flight(state: &State) -> bool {
+    matches!(
+        state.phase,
+        Some(Phase::Progressing | Phase::WaitingPromotion)
+    )
 }
 
 /// Whether the apex Service leads to the primary.

@@ -75,6 +75,12 @@ impl Machine<'_> {
                 "no earlier revision is kept; release the earlier version again instead".to_owned(),
             );
         }
+        if self.state.is_foreign() {
+            return self.refusal_of_heir(verb);
+        }
+        if *verb == Verb::Adopt {
+            return Some("it was taken over already".to_owned());
+        }
         match (self.state.phase, verb) {
             (Some(Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion), _) => {
                 self.refusal_in_run(verb)
@@ -130,7 +136,7 @@ impl Machine<'_> {
             Verb::Abort => None,
             Verb::Retry => Some("it has not failed"),
             Verb::SetWeight(weight) => return self.refusal_of_weight(*weight),
-            Verb::RollbackTo(_) => None,
+            Verb::RollbackTo(_) | Verb::Adopt => None,
         };
         why.map(ToOwned::to_owned)
     }
@@ -176,6 +182,9 @@ impl Machine<'_> {
     }
 
     fn obey(&mut self, verb: &Verb, by: &str) -> Turn {
+        if self.state.is_foreign() {
+            return self.succeed(verb, by);
+        }
         match verb {
             Verb::Pause => {
                 self.state.paused = true;
@@ -212,8 +221,8 @@ impl Machine<'_> {
                     Ok(never) => match never {},
                 }
             }
-            // Always refused: nothing is kept to go back to.
-            Verb::RollbackTo(_) => Ok(()),
+            // Refused before: nothing is kept to go back to, and nothing is left to adopt.
+            Verb::RollbackTo(_) | Verb::Adopt => Ok(()),
         }
     }
 

@@ -151,6 +151,11 @@ impl Checker {
                 assert_eq!(stored.phase, Some(Phase::Failed));
                 assert_eq!(stored.promoted.as_ref(), Some(revision));
             }
+            Effect::MarkPrimary { revision } => {
+                assert_eq!(stored.promoted.as_ref(), Some(revision));
+                let primary = seen.primary.as_ref().expect("a primary");
+                assert_eq!(primary.revision, None, "it says already what it runs");
+            }
             Effect::CallHook { key, .. } | Effect::Measure { key } => {
                 let run = stored.run.as_ref().expect("a run");
                 assert_eq!(
@@ -214,6 +219,9 @@ pub(crate) fn decided(before: &State, seen: &Observation, decision: &Decision, a
         "deciding twice tells twice: {:?}",
         again.events
     );
+    if before.is_foreign() {
+        return;
+    }
     if let (Some(from), Some(to)) = (before.phase, decision.state.phase) {
         assert!(reaches(from, to), "{from} became {to}");
     }

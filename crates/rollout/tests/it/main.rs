@@ -1,6 +1,7 @@
 //! The rollout machine against a small world: scenarios told one by one, and properties over many.
 
 mod checker;
+mod inherited;
 mod properties;
 mod scenarios;
 mod world;

@@ -5,8 +5,9 @@
 //! promotion of what was analysed only, legal phases, and that deciding twice decides the same.
 
 use fairlead_rollout::{
-    Answer, Hook, HookKind, Intent, Ladder, Observation, Phase, Plan, ProbeKey, Readiness, Request,
-    Revision, Role, Round, Run, Shortcut, Split, State, Strategy as Rollout, Verdict, Weight, step,
+    Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Plan, ProbeKey,
+    Readiness, Request, Revision, Role, Round, Run, Shortcut, Split, State, Strategy as Rollout,
+    Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
@@ -499,6 +500,14 @@ fn any_state() -> impl Strategy<Value = State> {
         )
 }
 
+fn any_inheritance() -> impl Strategy<Value = Inheritance> {
+    prop_oneof![
+        Just(Inheritance::Same),
+        Just(Inheritance::Different),
+        Just(Inheritance::Unclear("it is not told".to_owned())),
+    ]
+}
+
 fn any_observation() -> impl Strategy<Value = Observation> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (
@@ -510,9 +519,20 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         flags,
         (any::<bool>(), any::<bool>()),
         option::of(prop::sample::select(COMMANDS)),
+        option::of(any_inheritance()),
     )
         .prop_map(
-            |(revision, canary, primary, autoscaler_minimum, split, flags, rest, command)| {
+            |(
+                revision,
+                canary,
+                primary,
+                autoscaler_minimum,
+                split,
+                flags,
+                rest,
+                command,
+                inheritance,
+            )| {
                 let (answered, invalid) = rest;
                 let (prepared, routes_current, acked, deleting) = flags;
                 let key = ProbeKey {
@@ -536,6 +556,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
                     acked,
                     answers: if answered { vec![answer] } else { Vec::new() },
                     deleting,
+                    inheritance,
                     invalid: invalid.then(|| "`spec`: is wrong".to_owned()),
                     command: command.map(|text| Request::new(&format!("{text}@1"), None)),
                 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use fairlead_rollout::{
-    Answer, Effect, Event, Hook, HookKind, Ladder, Observation, Phase, Plan, ProbeKey, Readiness,
-    Request, Requeue, Revision, Role, Split, State, Strategy, Verdict, Weight, step,
+    Answer, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan, ProbeKey,
+    Readiness, Request, Requeue, Revision, Role, Split, State, Strategy, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -114,6 +114,8 @@ pub(crate) struct World {
     routes_changed: Timestamp,
     muted: bool,
     invalid: bool,
+    /// What another controller's primary ran, by index, and what we have marked it with.
+    inherited: Option<(usize, Option<Revision>)>,
     wake: Option<Timestamp>,
 }
 
@@ -183,6 +185,7 @@ impl World {
             routes_changed: now,
             muted: false,
             invalid: false,
+            inherited: None,
             wake: None,
         }
     }
@@ -344,12 +347,55 @@ impl World {
         }
     }
 
+    fn primary_role(&self, primary: &Workload) -> Role {
+        let role = self.role(primary);
+        let revision = match &self.inherited {
+            Some((index, mark)) if *index == primary.revision => mark.clone(),
+            _ => role.revision,
+        };
+        Role { revision, ..role }
+    }
+
+    fn inheritance(&self) -> Option<Inheritance> {
+        let same = self.primary.as_ref()?.revision == self.target.revision;
+        self.state.is_foreign().then_some(if same {
+            Inheritance::Same
+        } else {
+            Inheritance::Different
+        })
+    }
+
+    /// As another controller leaves it: in `phase`, with a weight, and no word of ours anywhere.
+    pub(crate) fn inherited(strategy: Strategy, phase: Phase, release: bool, weight: u8) -> Self {
+        let mut world = Self::initialized(strategy);
+        if release {
+            world.act(Act::Release(Nature::Good));
+            world.target.desired = REPLICAS;
+        }
+        world.state = State {
+            phase: Some(phase),
+            ..State::default()
+        };
+        world.inherited = world
+            .primary
+            .as_ref()
+            .map(|primary| (primary.revision, None));
+        world.events.clear();
+        world.split = Some(Split::to_canary(Weight::clamped(i64::from(weight))));
+        world.target.ready = world.target.desired;
+        world.checker = Checker::default();
+        world
+    }
+
     pub(crate) fn observe(&self, answers: Vec<Answer>) -> Observation {
         let confirmed = self.now.duration_since(self.routes_changed) >= ACK_LAG;
         Observation {
             revision: Ok(self.target_revision()),
             canary: Some(self.role(&self.target)),
-            primary: self.primary.as_ref().map(|primary| self.role(primary)),
+            primary: self
+                .primary
+                .as_ref()
+                .map(|primary| self.primary_role(primary)),
             autoscaler_minimum: None,
             prepared: self.prepared,
             split: self.split,
@@ -357,6 +403,7 @@ impl World {
             acked: confirmed && !self.muted,
             answers,
             deleting: self.deleting,
+            inheritance: self.inheritance(),
             invalid: self.invalid.then(|| "`spec`: is wrong".to_owned()),
             command: self
                 .command
@@ -457,6 +504,11 @@ impl World {
                     }
                 })?;
             }
+            Effect::MarkPrimary { revision } => self.write(|world| {
+                if let Some((_, mark)) = &mut world.inherited {
+                    *mark = Some(revision.clone());
+                }
+            })?,
             Effect::CallHook { key, kind, .. } => {
                 let verdict = self
                     .answers
@@ -487,6 +539,11 @@ impl World {
     }
 
     fn index(&self, revision: &Revision) -> usize {
+        if let Some((index, _)) = &self.inherited
+            && *revision == Revision::inherited()
+        {
+            return *index;
+        }
         let index = revision
             .0
             .strip_prefix('r')

@@ -1,0 +1,264 @@
+//! What another controller left behind: whether its primary runs what the target asks for, and
+//! whether it is still at work.
+
+use fairlead_crds::annotation;
+use fairlead_rollout::{Inheritance, Revision};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::FIELD_MANAGER;
+use super::observe::Error;
+use crate::workload::configs::{self, Configs, rename};
+use crate::workload::{self, Names, Selector, Snapshot};
+
+/// What Flagger writes onto the pods of a primary to restart them.
+const FLAGGER_ID: &str = "flagger-id";
+/// What the Deployment controller writes onto the pods of each revision.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+/// Under which name Flagger's changes are known.
+const FLAGGER_MANAGER: &str = "flagger";
+/// How Flagger's own Deployment is labelled: by its chart, and by its plain manifests.
+const FLAGGER_LABELS: [&str; 2] = ["app.kubernetes.io/name=flagger", "app=flagger"];
+
+/// Compares what was left with what the target asks for.
+pub(super) async fn inheritance(
+    client: &Client,
+    namespace: &str,
+    target: Option<&Snapshot>,
+    primary: Option<&Snapshot>,
+    configs: Option<&Configs>,
+) -> Result<Inheritance, Error> {
+    if let Some(name) = incumbent(client).await? {
+        return Ok(Inheritance::Unclear(format!(
+            "Flagger runs as Deployment `{name}`; scale it to zero first, for two controllers \
+             would fight over the weights"
+        )));
+    }
+    let (Some(target), Some(primary), Some(configs)) = (target, primary, configs) else {
+        let why = "the target or one of its configs does not exist";
+        return Ok(Inheritance::Unclear(why.to_owned()));
+    };
+    let (wanted, live) = match (&target.template, &primary.template) {
+        (Ok(wanted), Ok(live)) => (&wanted.spec, &live.spec),
+        (Err(why), _) | (_, Err(why)) => return Ok(Inheritance::Unclear(why.clone())),
+    };
+    let same = is_same_template(wanted, live, &target.selector, configs)
+        && is_same_content(client, namespace, live, configs).await?;
+    Ok(if same {
+        Inheritance::Same
+    } else {
+        Inheritance::Different
+    })
+}
+
+/// Flagger's own Deployment, when one has ready pods.
+async fn incumbent(client: &Client) -> Result<Option<String>, Error> {
+    let api: Api<Deployment> = Api::all(client.clone());
+    for labels in FLAGGER_LABELS {
+        let found = api.list(&ListParams::default().labels(labels)).await;
+        let found = found.map_err(|source| Error::Read {
+            object: "the Deployments of Flagger".to_owned(),
+            source: source.into(),
+        })?;
+        let runs = |deployment: &Deployment| {
+            let status = deployment.status.as_ref();
+            status.is_some_and(|status| status.ready_replicas > Some(0))
+        };
+        if let Some(deployment) = found.into_iter().find(runs) {
+            let namespace = deployment.namespace().unwrap_or_default();
+            return Ok(Some(format!("{namespace}/{}", deployment.name_any())));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the primary's template is the target's, but for what makes it a primary.
+fn is_same_template(
+    target: &PodTemplateSpec,
+    primary: &PodTemplateSpec,
+    selector: &Selector,
+    configs: &Configs,
+) -> bool {
+    let mut wanted = target.clone();
+    rename(wanted.spec.get_or_insert_default(), &configs.renamed());
+    plain(&json!(wanted), selector) == plain(&json!(primary), selector)
+}
+
+/// A template without what tells a primary from its target.
+fn plain(template: &Value, selector: &Selector) -> Value {
+    let mut template = template.clone();
+    let meta = &mut template["metadata"];
+    for (map, names) in [
+        ("annotations", &[annotation::REVISION, FLAGGER_ID][..]),
+        ("labels", &[TEMPLATE_HASH][..]),
+    ] {
+        let Some(entries) = meta[map].as_object_mut() else {
+            continue;
+        };
+        entries.retain(|name, _| !names.contains(&name.as_str()));
+        if entries.is_empty() {
+            meta[map] = Value::Null;
+        }
+    }
+    rewrite(&mut template, &selector.primary_value(), &selector.value);
+    template
+}
+
+/// Replaces each text that is `from`, and drops what is empty: it means the same as nothing.
+fn rewrite(value: &mut Value, from: &str, to: &str) {
+    match value {
+        Value::String(text) if text == from => to.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| rewrite(item, from, to)),
+        Value::Object(map) => {
+            map.values_mut().for_each(|item| rewrite(item, from, to));
+            map.retain(|_, item| !is_empty(item));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        // Not so a map: `emptyDir: {}` is a volume.
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => false,
+    }
+}
+
+/// Whether the primary's copies hold what the target's configs hold.
+async fn is_same_content(
+    client: &Client,
+    namespace: &str,
+    primary: &PodTemplateSpec,
+    configs: &Configs,
+) -> Result<bool, Error> {
+    let pod = primary.spec.clone().unwrap_or_default();
+    let copies = match Configs::read(client, namespace, &pod).await {
+        Ok(copies) => copies.hashes(),
+        // What is not there cannot be the same.
+        Err(configs::Error::Missing(_)) => return Ok(false),
+        Err(error) => return Err(workload::Error::from(error).into()),
+    };
+    let is_copied =
+        |(name, hash): (String, String)| copies.get(&format!("{name}-primary")) == Some(&hash);
+    Ok(configs.hashes().into_iter().all(is_copied))
+}
+
+/// Writes onto a primary, and not onto its pods, what it runs; its pods stay as they are.
+///
+/// What Flagger set becomes ours: a field that a later revision leaves out must go, and the API
+/// server keeps whatever somebody else has set.
+pub(super) async fn mark(
+    client: &Client,
+    resource: &ApiResource,
+    names: &Names,
+    guard: &str,
+    revision: &Revision,
+) -> kube::Result<()> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &names.namespace, resource);
+    let mut fields = api
+        .get_metadata(&names.primary)
+        .await?
+        .metadata
+        .managed_fields;
+    claim(fields.iter_mut().flatten());
+    let patch = json!({ "metadata": {
+        "resourceVersion": guard,
+        "managedFields": fields,
+        "annotations": {
+            annotation::REVISION: revision.0,
+            annotation::KUSTOMIZE_RECONCILE: annotation::DISABLED,
+        },
+    } });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(&names.primary, &params, &Patch::Merge(patch))
+        .await?;
+    Ok(())
+}
+
+/// Makes what Flagger manages ours, as if we had applied it.
+fn claim<'a>(fields: impl Iterator<Item = &'a mut ManagedFieldsEntry>) {
+    for entry in fields {
+        let is_flaggers = entry.manager.as_deref() == Some(FLAGGER_MANAGER);
+        if is_flaggers && entry.subresource.is_none() {
+            entry.manager = Some(FIELD_MANAGER.to_owned());
+            entry.operation = Some("Apply".to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(value: Value) -> PodTemplateSpec {
+        serde_json::from_value(value).expect("a template")
+    }
+
+    fn target() -> Value {
+        json!({
+            "metadata": { "labels": { "app": "podinfo", "team": "a" } },
+            "spec": {
+                "containers": [{ "name": "app", "image": "podinfo:1", "env": [] }],
+                "volumes": [{ "name": "tmp", "emptyDir": {} }],
+            },
+        })
+    }
+
+    fn same(primary: Value) -> bool {
+        let selector = Selector {
+            key: "app".to_owned(),
+            value: "podinfo".to_owned(),
+        };
+        let (target, primary) = (template(target()), template(primary));
+        is_same_template(&target, &primary, &selector, &Configs::default())
+    }
+
+    #[test]
+    fn what_makes_a_primary_of_a_target_makes_no_difference() {
+        let mut primary = target();
+        primary["metadata"]["labels"]["app"] = json!("podinfo-primary");
+        primary["metadata"]["labels"]["pod-template-hash"] = json!("5d9f");
+        primary["metadata"]["annotations"] = json!({ "flagger-id": "0a1b" });
+        assert!(!same(json!({ "spec": { "containers": [] } })));
+        // An emptied map of annotations is left behind on one side only.
+        let mut with_annotations = primary.clone();
+        with_annotations["metadata"]["annotations"]["note"] = json!("b");
+        assert!(same(primary));
+        assert!(!same(with_annotations));
+    }
+
+    #[test]
+    fn what_flagger_set_becomes_ours_and_the_rest_stays() {
+        let mut entries: Vec<ManagedFieldsEntry> = serde_json::from_value(json!([
+            { "manager": "flagger", "operation": "Update" },
+            { "manager": "flagger", "operation": "Update", "subresource": "scale" },
+            { "manager": "kube-controller-manager", "operation": "Update" },
+        ]))
+        .expect("entries");
+        claim(entries.iter_mut());
+        let managers: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.manager.as_deref(), entry.operation.as_deref()))
+            .collect();
+        assert_eq!(managers[0], (Some(FIELD_MANAGER), Some("Apply")));
+        assert_eq!(managers[1], (Some("flagger"), Some("Update")));
+        assert_eq!(managers[2].0, Some("kube-controller-manager"));
+    }
+
+    #[test]
+    fn another_image_is_another_revision() {
+        let mut primary = target();
+        primary["metadata"]["labels"]["app"] = json!("podinfo-primary");
+        primary["spec"]["containers"][0]["image"] = json!("podinfo:2");
+        assert!(!same(primary));
+    }
+}
