@@ -20,6 +20,12 @@ const MAX_DEPTH: usize = 128;
 /// Values that one stream may hold after its aliases are expanded.
 const MAX_NODES: usize = 1_000_000;
 
+/// How many times its own length a stream's anchors and aliases may add to it.
+const MAX_GROWTH: usize = 10;
+
+/// What they may add to any stream, however short.
+const FREE_GROWTH: usize = 16 << 10;
+
 /// What is wrong with a YAML stream, and on which line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
@@ -54,6 +60,9 @@ pub enum Problem {
     /// The stream, or what its aliases expand to, is too large.
     #[error("stream expands to more than {MAX_NODES} values")]
     TooLarge,
+    /// Its aliases repeat too much text.
+    #[error("aliases make the stream more than {MAX_GROWTH} times as long")]
+    TooMuchRepeated,
     /// An alias names an anchor that is not there.
     #[error("alias to an unknown anchor")]
     UnknownAlias,
@@ -88,6 +97,8 @@ pub fn parse_documents(text: &str) -> Result<Vec<Document>, Error> {
         parser: Parser::new_from_str(text).keep_tags(false),
         anchors: BTreeMap::new(),
         nodes: 0,
+        bytes: 0,
+        growth: MAX_GROWTH * text.len() + FREE_GROWTH,
     };
     let mut documents = Vec::new();
     let mut number = 0;
@@ -131,8 +142,21 @@ pub fn parse_one(text: &str) -> Result<Value, Error> {
 
 struct Loader<'input> {
     parser: Parser<'input, StrInput<'input>>,
-    anchors: BTreeMap<usize, (Value, usize)>,
+    anchors: BTreeMap<usize, Anchored>,
+    /// Values so far.
     nodes: usize,
+    /// Bytes of their texts.
+    bytes: usize,
+    /// Bytes that copies may still have.
+    growth: usize,
+}
+
+/// A value that aliases stand for.
+#[derive(Clone)]
+struct Anchored {
+    value: Value,
+    nodes: usize,
+    bytes: usize,
 }
 
 impl<'input> Loader<'input> {
@@ -164,19 +188,15 @@ impl<'input> Loader<'input> {
         if self.nodes > MAX_NODES {
             return fail(Problem::TooLarge);
         }
-        let before = self.nodes;
+        let (nodes, bytes) = (self.nodes - 1, self.bytes);
         let (value, anchor) = match event {
             Event::Alias(anchor) => {
-                let Some((value, size)) = self.anchors.get(&anchor) else {
-                    return fail(Problem::UnknownAlias);
-                };
-                self.nodes += size;
-                if self.nodes > MAX_NODES {
-                    return fail(Problem::TooLarge);
-                }
-                return Ok(value.clone());
+                return self
+                    .expand(anchor)
+                    .map_err(|problem| Error { line, problem });
             }
             Event::Scalar(text, style, anchor, tag) => {
+                self.bytes += text.len();
                 let tag = tag.as_deref().and_then(core_tag);
                 let value = scalar::resolve(&text, style, tag)
                     .map_err(|problem| Error { line, problem })?;
@@ -188,10 +208,45 @@ impl<'input> Loader<'input> {
             _ => (Value::Null, 0),
         };
         if anchor > 0 {
-            let size = self.nodes - before + 1;
-            self.anchors.insert(anchor, (value.clone(), size));
+            let (nodes, bytes) = (self.nodes - nodes, self.bytes - bytes);
+            self.grow(nodes, bytes)
+                .map_err(|problem| Error { line, problem })?;
+            let value = value.clone();
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    value,
+                    nodes,
+                    bytes,
+                },
+            );
         }
         Ok(value)
+    }
+
+    /// The value that an alias stands for.
+    fn expand(&mut self, anchor: usize) -> Result<Value, Problem> {
+        let Some(Anchored { nodes, bytes, .. }) = self.anchors.get(&anchor) else {
+            return Err(Problem::UnknownAlias);
+        };
+        let (nodes, bytes) = (*nodes, *bytes);
+        self.nodes += nodes;
+        self.bytes += bytes;
+        if self.nodes > MAX_NODES {
+            return Err(Problem::TooLarge);
+        }
+        self.grow(nodes, bytes)?;
+        let anchored = self.anchors.get(&anchor);
+        anchored
+            .map(|anchored| anchored.value.clone())
+            .ok_or(Problem::UnknownAlias)
+    }
+
+    /// Counts a copy before it is made. A value is at least two bytes of a stream.
+    fn grow(&mut self, nodes: usize, bytes: usize) -> Result<(), Problem> {
+        let left = self.growth.checked_sub(2 * nodes + bytes);
+        self.growth = left.ok_or(Problem::TooMuchRepeated)?;
+        Ok(())
     }
 
     fn sequence(&mut self, depth: usize) -> Result<Value, Error> {
@@ -214,7 +269,10 @@ impl<'input> Loader<'input> {
                 matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let key = match event {
                 Event::MappingEnd => break,
-                Event::Scalar(text, ..) => text.into_owned(),
+                Event::Scalar(text, ..) => {
+                    self.bytes += text.len();
+                    text.into_owned()
+                }
                 Event::Alias(_) => match self.value(event, span, depth + 1)? {
                     Value::String(text) => text,
                     _ => {

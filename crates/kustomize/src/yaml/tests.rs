@@ -90,7 +90,20 @@ fn an_alias_bomb_is_refused_before_it_expands() {
         );
     }
     let error = parse_documents(&text).unwrap_err();
-    assert_eq!(error.problem, Problem::TooLarge);
+    assert_eq!(error.problem, Problem::TooMuchRepeated);
+}
+
+#[test]
+fn a_long_text_that_is_repeated_is_refused_before_it_expands() {
+    let long = "x".repeat(1 << 20);
+    let repeated = format!("a: &a {long}\nb: [{}]\n", vec!["*a"; 1 << 12].join(", "));
+    let error = parse_documents(&repeated).unwrap_err();
+    assert_eq!(error.problem, Problem::TooMuchRepeated);
+
+    let anchors = "&a [".repeat(100);
+    let nested = format!("{anchors}{long}{}", "]".repeat(100));
+    let error = parse_documents(&nested).unwrap_err();
+    assert_eq!(error.problem, Problem::TooMuchRepeated);
 }
 
 #[test]
