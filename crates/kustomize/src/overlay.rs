@@ -87,6 +87,18 @@ pub enum Error {
         /// The way there.
         through: String,
     },
+    /// There are too many overlays, or too many on top of each other.
+    #[error("`{path}` is one overlay too many: are some included again and again?")]
+    TooManyLayers {
+        /// The directory that goes beyond the limit.
+        path: String,
+    },
+    /// The manifests are too long together.
+    #[error("`{file}` is one manifest too many: are some included again and again?")]
+    TooMuchRead {
+        /// The file that goes beyond the limit.
+        file: String,
+    },
     /// A file is not YAML.
     #[error("failed to read `{file}`")]
     Yaml {

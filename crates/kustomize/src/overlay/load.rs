@@ -10,11 +10,23 @@ use crate::yaml;
 
 const KUSTOMIZATION_FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
+/// Overlays on top of each other; more would overflow the stack before they made sense.
+const MAX_DEPTH: usize = 64;
+
+/// Overlays that one build may take in. One that is used twice counts twice: a few that use each
+/// other twice would never end.
+const MAX_LAYERS: usize = 10_000;
+
+/// Bytes of manifests that one build may read, for the same reason.
+const MAX_READ: usize = 256 << 20;
+
 /// Reads overlays from a tree.
 pub(super) struct Builder<'tree> {
     pub(super) tree: &'tree Tree,
     /// The directories on the way from the root overlay to the current one.
     open: Vec<String>,
+    layers: usize,
+    read: usize,
 }
 
 impl<'tree> Builder<'tree> {
@@ -22,6 +34,8 @@ impl<'tree> Builder<'tree> {
         Self {
             tree,
             open: Vec::new(),
+            layers: 0,
+            read: 0,
         }
     }
 
@@ -104,11 +118,19 @@ impl<'tree> Builder<'tree> {
                 through,
             });
         }
+        self.layers += 1;
+        if self.layers > MAX_LAYERS || self.open.len() == MAX_DEPTH {
+            let path = directory.to_owned();
+            return Err(Error::TooManyLayers { path });
+        }
         self.open.push(directory.to_owned());
         let file = self.name_of_kustomization(directory);
         let mut mistakes = Mistakes::default();
         for entry in kustomization.resources.iter().chain(&kustomization.bases) {
             let loaded = self.load_entry(directory, &file, entry);
+            if let Err(Error::TooManyLayers { .. } | Error::TooMuchRead { .. }) = loaded {
+                return loaded;
+            }
             for resource in mistakes.note(loaded).unwrap_or_default() {
                 mistakes.note(append(&mut resources, resource));
             }
@@ -187,8 +209,14 @@ impl<'tree> Builder<'tree> {
     }
 
     /// The objects of a file; the items of a `List` count one by one.
-    fn read_manifest(&self, file: &str) -> Result<Vec<Resource>, Error> {
-        let documents = yaml::parse_documents(self.text(file)?).map_err(|source| Error::Yaml {
+    fn read_manifest(&mut self, file: &str) -> Result<Vec<Resource>, Error> {
+        let text = self.text(file)?;
+        self.read += text.len();
+        if self.read > MAX_READ {
+            let file = file.to_owned();
+            return Err(Error::TooMuchRead { file });
+        }
+        let documents = yaml::parse_documents(text).map_err(|source| Error::Yaml {
             file: file.to_owned(),
             source,
         })?;

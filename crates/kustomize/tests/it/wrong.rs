@@ -228,3 +228,31 @@ fn a_plain_directory_takes_all_manifests_and_treats_overlays_below_it_as_bases()
     let names: Vec<_> = built.iter().map(|resource| resource.id().name).collect();
     assert_eq!(names, ["a", "b", "p-c"]);
 }
+
+#[test]
+fn overlays_that_multiply_are_refused() {
+    let component = |below: usize| {
+        format!(
+            "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n\
+             components: [../c{below}, ../c{below}]\n"
+        )
+    };
+    let mut files: Vec<(String, String)> = (1..64)
+        .map(|level| (format!("c{level}/kustomization.yaml"), component(level - 1)))
+        .collect();
+    files.push(("c0/kustomization.yaml".into(), "kind: Component".into()));
+    files.push(("kustomization.yaml".into(), "components: [c40]".into()));
+    let error = build(&files.into_iter().collect(), "", &Customization::default()).unwrap_err();
+    assert!(matches!(error, Error::TooManyLayers { .. }), "{error}");
+}
+
+#[test]
+fn a_tower_of_overlays_is_refused() {
+    let overlay = |level: usize| {
+        let text = format!("resources: [../o{}]", level + 1);
+        (format!("o{level}/kustomization.yaml"), text)
+    };
+    let tree: Tree = (0..20_000).map(overlay).collect();
+    let error = build(&tree, "o0", &Customization::default()).unwrap_err();
+    assert!(matches!(error, Error::TooManyLayers { .. }), "{error}");
+}
