@@ -75,7 +75,7 @@ impl Source<'_> {
         if generator.name.is_empty() {
             return Err(self.fail("`name` is missing"));
         }
-        let pairs = self.pairs()?;
+        let pairs = self.pairs(kind)?;
         let mut object = match kind {
             Kind::ConfigMap => config_map(pairs),
             Kind::Secret => secret(pairs, generator.secret_type.as_deref()),
@@ -155,7 +155,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn pairs(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    fn pairs(&self, kind: Kind) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let mut pairs = BTreeMap::new();
         let mut add = |key: String, value: Vec<u8>| {
             if pairs.contains_key(&key) {
@@ -183,7 +183,7 @@ impl Source<'_> {
             let (key, value) = literal
                 .split_once('=')
                 .filter(|(key, _)| !key.is_empty())
-                .ok_or_else(|| self.fail(format!("literal `{literal}` is not `key=value`")))?;
+                .ok_or_else(|| self.fail(no_pair(kind, literal)))?;
             add(key.to_owned(), unquote(value).as_bytes().to_vec())?;
         }
         for entry in &self.generator.files {
@@ -202,6 +202,14 @@ impl Source<'_> {
             file: self.file.to_owned(),
             path: path.to_owned(),
         })
+    }
+}
+
+/// What is wrong with a literal; that of a Secret may be the secret.
+fn no_pair(kind: Kind, literal: &str) -> String {
+    match kind {
+        Kind::ConfigMap => format!("literal `{literal}` is not `key=value`"),
+        Kind::Secret => "a literal, which is not shown, is not `key=value`".to_owned(),
     }
 }
 

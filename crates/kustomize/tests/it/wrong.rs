@@ -256,3 +256,11 @@ fn a_tower_of_overlays_is_refused() {
     let error = build(&tree, "o0", &Customization::default()).unwrap_err();
     assert!(matches!(error, Error::TooManyLayers { .. }), "{error}");
 }
+
+#[test]
+fn a_literal_of_a_secret_is_not_shown() {
+    let generator = "Generator: [{name: a, literals: [hunter2]}]";
+    let text = |kind: &str| message(&[("kustomization.yaml", &format!("{kind}{generator}"))], "");
+    assert!(text("configMap").contains("hunter2"));
+    assert!(!text("secret").contains("hunter2"));
+}
