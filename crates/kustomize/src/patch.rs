@@ -4,11 +4,15 @@ mod merge;
 mod select;
 mod shape;
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::overlay::spec::{PatchOptions, Selector};
 use crate::resource::{Id, NotAnObject, Origin, Resource};
 use crate::yaml;
+
+/// What the copies of one patch may hold: each can double the object.
+const MAX_COPIED: usize = 1 << 20;
 
 /// Why a patch could not be read or applied.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -153,10 +157,23 @@ fn find_target<'r>(
 fn apply_operations(resource: &mut Resource, operations: &json_patch::Patch) -> Result<(), Error> {
     let id = resource.id();
     let mut value = resource.value().clone();
-    json_patch::patch(&mut value, operations).map_err(|error| Error::Apply {
+    let fail = |reason: String| Error::Apply {
         target: Box::new(id.clone()),
-        reason: error.to_string(),
-    })?;
+        reason,
+    };
+    let mut copied = 0;
+    for operation in &operations.0 {
+        if let PatchOperation::Copy(copy) = operation {
+            let source = copy.from.resolve(&value).ok();
+            copied += source.map_or(0, |source| source.to_string().len());
+            if copied > MAX_COPIED {
+                let limit = MAX_COPIED >> 10;
+                return Err(fail(format!("its copies hold more than {limit} KiB")));
+            }
+        }
+        json_patch::patch(&mut value, std::slice::from_ref(operation))
+            .map_err(|error| fail(error.to_string()))?;
+    }
     Resource::new(value.clone(), Origin::default()).map_err(|source| Error::Broken {
         target: Box::new(id),
         source,

@@ -73,3 +73,17 @@ fn a_list_is_a_json_patch_and_a_scalar_is_nothing() {
     assert!(matches!(Patch::parse("text"), Err(Error::Shape)));
     assert!(matches!(Patch::parse(""), Err(Error::Shape)));
 }
+
+#[test]
+fn copies_that_multiply_are_refused() {
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" }, "x": ["y"] });
+    let mut resource = Resource::new(pod, Origin::default()).unwrap();
+    let copy = json!({ "op": "copy", "from": "/x", "path": "/x/-" });
+    let mut patch = |times: usize| {
+        let operations = serde_json::from_value(json!(vec![&copy; times])).unwrap();
+        apply_operations(&mut resource, &operations)
+    };
+    patch(2).unwrap();
+    let error = patch(60).unwrap_err();
+    assert!(error.to_string().contains("more than 1024 KiB"), "{error}");
+}
