@@ -42,6 +42,12 @@ pub enum Error {
         /// The expression.
         expression: String,
     },
+    /// With its values filled in the object is longer than any object can be.
+    #[error("{object} is too long with its variables filled in")]
+    TooLong {
+        /// The object and where it stands.
+        object: String,
+    },
     /// With its values filled in the object is not YAML any more.
     #[error("{object} is not YAML with its variables filled in")]
     Yaml {
@@ -90,6 +96,7 @@ pub fn substitute(resource: Resource, variables: &Variables) -> Result<Resource,
             object: object(),
             expression,
         },
+        expand::Failure::TooLong => Error::TooLong { object: object() },
     })?;
     let value = yaml::parse_one(&filled).map_err(|source| Error::Yaml {
         object: object(),

@@ -2,11 +2,19 @@
 
 use super::Variables;
 
+/// No object that a cluster stores is longer; a few variables in each other's values could make
+/// one of any length.
+const MAX_LENGTH: usize = 4 << 20;
+
+/// Expressions within each other; it bounds the recursion.
+const MAX_NESTING: usize = 16;
+
 /// What went wrong, without the object that it concerns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     Missing(String),
     Malformed(String),
+    TooLong,
 }
 
 /// Fills in every expression of a text.
@@ -21,7 +29,11 @@ pub(super) fn expand(text: &str, variables: &Variables) -> Result<String, Failur
             rest = &rest[3..];
         } else if rest.starts_with("${") {
             let end = closing_brace(rest).ok_or_else(|| malformed(rest))?;
-            out.push_str(&evaluate(&rest[2..end], variables)?);
+            let value = evaluate(&rest[2..end], variables)?;
+            if out.len() + value.len() > MAX_LENGTH {
+                return Err(Failure::TooLong);
+            }
+            out.push_str(&value);
             rest = &rest[end + 1..];
         } else {
             out.push('$');
@@ -57,7 +69,12 @@ fn closing_brace(text: &str) -> Option<usize> {
     for (position, character) in text.char_indices() {
         match character {
             '\n' => return None,
-            '{' if text[..position].ends_with('$') => depth += 1,
+            '{' if text[..position].ends_with('$') => {
+                depth += 1;
+                if depth > MAX_NESTING {
+                    return None;
+                }
+            }
             '}' => {
                 depth = depth.checked_sub(1)?;
                 if depth == 0 {
@@ -134,7 +151,7 @@ fn transform(
                     .unwrap_or(value)
                     .to_owned()
             } else if let Some(argument) = operator.strip_prefix('/') {
-                replace(value, &text(argument)?)
+                replace(value, &text(argument)?)?
             } else if let Some(argument) = operator.strip_prefix(':') {
                 return Ok(substring(value, argument));
             } else {
@@ -153,14 +170,20 @@ fn map_first(value: &str, change: impl Fn(char) -> String) -> String {
 }
 
 /// `/old/new` replaces once, `//old/new` everywhere, `/#` at the start, `/%` at the end.
-fn replace(value: &str, argument: &str) -> String {
+fn replace(value: &str, argument: &str) -> Result<String, Failure> {
     let (mode, pattern) = match argument.chars().next() {
         Some(mode @ ('/' | '#' | '%')) => (Some(mode), &argument[1..]),
         _ => (None, argument),
     };
     let (old, new) = pattern.split_once('/').unwrap_or((pattern, ""));
-    match mode {
-        Some('/') => value.replace(old, new),
+    Ok(match mode {
+        Some('/') => {
+            let added = value.matches(old).count().saturating_mul(new.len());
+            if added > MAX_LENGTH {
+                return Err(Failure::TooLong);
+            }
+            value.replace(old, new)
+        }
         Some('#') => value
             .strip_prefix(old)
             .map_or_else(|| value.to_owned(), |rest| format!("{new}{rest}")),
@@ -168,7 +191,7 @@ fn replace(value: &str, argument: &str) -> String {
             .strip_suffix(old)
             .map_or_else(|| value.to_owned(), |rest| format!("{rest}{new}")),
         None => value.replacen(old, new, 1),
-    }
+    })
 }
 
 /// `:offset` and `:offset:length`, in bytes; what lies outside the value is left out.

@@ -46,6 +46,22 @@ fn operators_do_what_bash_does() {
 }
 
 #[test]
+fn values_that_multiply_are_refused() {
+    let long = Variables::from([("LONG".to_owned(), "x".repeat(1 << 20))]);
+    for text in ["${LONG}".repeat(5), "${LONG//x/${LONG}}".to_owned()] {
+        assert_eq!(expand(&text, &long), Err(Failure::TooLong));
+    }
+}
+
+#[test]
+fn expressions_within_each_other_without_end_are_refused() {
+    let nested = |depth| format!("{}y{}", "${X:-".repeat(depth), "}".repeat(depth));
+    check(&nested(16), "y");
+    let refused = expand(&nested(100_000), &variables());
+    assert!(matches!(refused, Err(Failure::Malformed(_))));
+}
+
+#[test]
 fn what_has_no_value_is_an_error() {
     assert_eq!(
         expand("${X}", &variables()),
