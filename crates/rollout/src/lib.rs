@@ -14,6 +14,8 @@
 //! ```
 #![deny(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+pub mod judgement;
+
 mod command;
 mod effect;
 mod event;

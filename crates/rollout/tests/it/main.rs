@@ -1,7 +1,9 @@
-//! The rollout machine against a small world: scenarios told one by one, and properties over many.
+//! The rollout machine against a small world: scenarios told one by one, and properties over many;
+//! and the judgement against simulated traffic.
 
 mod checker;
 mod inherited;
+mod judgement;
 mod properties;
 mod scenarios;
 mod world;
