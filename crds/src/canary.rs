@@ -4,6 +4,7 @@
 
 mod alert_provider;
 mod analysis;
+mod history;
 mod metric_template;
 mod number;
 mod rollout;
@@ -19,6 +20,7 @@ use serde_with::skip_serializing_none;
 
 pub use alert_provider::*;
 pub use analysis::*;
+pub use history::*;
 pub use metric_template::*;
 pub use number::*;
 pub use rollout::*;

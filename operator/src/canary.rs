@@ -11,6 +11,7 @@ mod desk;
 mod events;
 mod execute;
 mod fights;
+mod history;
 mod look;
 mod measure;
 mod metrics;

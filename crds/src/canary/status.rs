@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{Number, RolloutStatus};
+use super::{Number, RolloutStatus, RunHistory};
 use crate::schema;
 
 /// What the operator knows about a release.
@@ -45,6 +45,9 @@ pub struct CanaryStatus {
     pub last_handled: Option<String>,
     /// What a restarted operator goes on from.
     pub rollout: Option<RolloutStatus>,
+    /// What the last runs decided, and on what; the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<RunHistory>,
     /// State of the release, one entry for each type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::canary_conditions")]

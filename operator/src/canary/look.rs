@@ -17,10 +17,13 @@ use super::accept::{Accepted, remember};
 use super::desk::Reply;
 use super::execute::Executor;
 use super::fights::Field;
+use super::history::Moment;
 use super::measure::Check;
 use super::observe::{Observer, World};
 use super::validate::Validated;
-use super::{Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, status, steer};
+use super::{
+    Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, history, status, steer,
+};
 
 /// More rounds than this in one look mean that something undoes what is done.
 const MOST_ROUNDS: usize = 32;
@@ -84,7 +87,13 @@ impl<'a> Look<'a> {
             let now = micros(clock::now());
             let decision = step(&self.plan.strategy, &before, &world.observation, now);
             // client required
-            if !self.store(&decision, &world, &replies, now).await? {
+            let moment = Moment {
+                before: &before,
+                decision: &decision,
+                replies: &replies,
+                now,
+            };
+            if !self.store(&moment, &world).await? {
                 continue;
             }
             self.context
@@ -129,13 +138,13 @@ impl<'a> Look<'a> {
     }
 
     /// Stores what was decided; `false` when someone else wrote first and all is to be seen anew.
-    async fn store(
-        &mut self,
-        decision: &Decision,
-        world: &World,
-        replies: &[(ProbeKey, Reply)],
-        now: Timestamp,
-    ) -> Result<bool> {
+    async fn store(&mut self, moment: &Moment<'_>, world: &World) -> Result<bool> {
+        let Moment {
+            decision,
+            replies,
+            now,
+            ..
+        } = *moment;
         let before = self.canary.status.clone();
         let invalid = world.observation.invalid.as_deref();
         let mut status = before.clone().unwrap_or_default();
@@ -150,6 +159,7 @@ impl<'a> Look<'a> {
             status.tracked_configs = world.hashes();
         }
         status::store(&mut status, &decision.state, now);
+        history::record(&mut status, moment);
         if self.invalid.is_none() {
             remember(&mut status, &self.canary.spec);
         }

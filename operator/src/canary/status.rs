@@ -183,16 +183,20 @@ pub(super) fn explain(status: &mut CanaryStatus, findings: &[analysis::Finding])
             values: finding.values.iter().map(ToString::to_string).collect(),
             min: finding.range.min.map(Number::from),
             max: finding.range.max.map(Number::from),
-            verdict: match finding.verdict {
-                Verdict::Passed => "Passed",
-                Verdict::Failed(_) => "Failed",
-                Verdict::Error(_) => "Error",
-                Verdict::NoData(_) => "NoData",
-            }
-            .to_owned(),
+            verdict: verdict(&finding.verdict).to_owned(),
             message: finding.verdict.objection().map(ToOwned::to_owned),
         })
         .collect();
+}
+
+/// The word for a verdict.
+pub(super) const fn verdict(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "Passed",
+        Verdict::Failed(_) => "Failed",
+        Verdict::Error(_) => "Error",
+        Verdict::NoData(_) => "NoData",
+    }
 }
 
 /// Whether the primary runs what the target asks for; Flagger's values.
