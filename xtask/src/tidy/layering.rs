@@ -78,6 +78,11 @@ const LAYERS: &[Layer] = &[
         &["routing", "xds", "identity", "runtime"],
         &["kube", "k8s-openapi", "git2", "reqwest"],
     ),
+    layer(
+        "fairlead-cli",
+        &["crds", "rollout", "runtime"],
+        &["git2", "tonic", "axum", "reqwest"],
+    ),
     // Support
     Layer {
         package: "fairlead-bench",
