@@ -188,6 +188,20 @@ impl Scene {
         Ok(self.canaries().get("podinfo").await?)
     }
 
+    /// Leaves a command on the Canary, as `fairlead` or `kubectl annotate` would.
+    pub(crate) async fn command(&self, token: &str) -> Result<()> {
+        let annotations = json!({ fairlead_crds::annotation::COMMAND: token });
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let params = PatchParams {
+            field_manager: Some("a-person".to_owned()),
+            ..PatchParams::default()
+        };
+        self.canaries()
+            .patch("podinfo", &params, &Patch::Merge(patch))
+            .await?;
+        Ok(())
+    }
+
     pub(crate) async fn delete_canary(&self) -> Result<()> {
         self.canaries()
             .delete("podinfo", &kube::api::DeleteParams::default())

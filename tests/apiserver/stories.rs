@@ -1,7 +1,7 @@
 //! What users see: rollouts, and what goes wrong with them, each told where they look.
 
-use anyhow::{Result, ensure};
-use fairlead_crds::canary::CanaryPhase;
+use anyhow::{Context as _, Result, ensure};
+use fairlead_crds::canary::{Canary, CanaryPhase, CommandStatus, Number, RunOutcome};
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
@@ -27,6 +27,7 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(a_changed_config_is_a_revision(&stage)),
         Box::pin(replicas_that_git_insists_on_are_not_fought_over(&stage)),
         Box::pin(the_primary_gets_an_autoscaler(&stage)),
+        Box::pin(a_person_steers_a_run_and_the_status_tells(&stage)),
     ];
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)
@@ -370,4 +371,69 @@ async fn the_primary_gets_an_autoscaler(stage: &Stage) -> Result<()> {
 
 fn weight(canary: &fairlead_crds::canary::Canary) -> Option<i64> {
     canary.status.as_ref()?.canary_weight?.whole()
+}
+
+async fn a_person_steers_a_run_and_the_status_tells(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("steered").await?;
+    scene
+        .apply_canary(|spec| {
+            spec["analysis"]["interval"] = json!("30s");
+            spec["analysis"]["stepWeight"] = json!(25);
+        })
+        .await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.command("pause@1").await?;
+    let refused = scene.until("the refusal", |canary| last(canary, "pause@1"));
+    let why = handled(&refused.await?)?.refused.unwrap_or_default();
+    ensure!(why.contains("`spec.suspend: true`"), "{why}");
+
+    scene.apply_target("podinfo:2").await?;
+    let weight = |weight: i32| {
+        move |canary: &Canary| {
+            let status = canary.status.as_ref();
+            status.and_then(|status| status.canary_weight) == Some(Number::from(weight))
+        }
+    };
+    scene.until("the first weight", weight(25)).await?;
+    scene.command("pause@2").await?;
+    let message = scene.until_condition("podinfo", "Paused").await?;
+    ensure!(message.starts_with("paused by a-person"), "{message}");
+    scene.command("set-weight=40@3").await?;
+    scene.until("the weight that was set", weight(40)).await?;
+    // Git puts an old command back: nothing comes of it.
+    scene.command("pause@2").await?;
+    scene
+        .until("the old one", |canary| last(canary, "pause@2"))
+        .await?;
+    scene.command("promote@4").await?;
+    let canary = scene.until_phase(CanaryPhase::Succeeded).await?;
+    scene.check_rest("podinfo:2").await?;
+    let weights = scene.history.weights();
+    ensure!(weights == [0, 25, 40, 0], "the weights were {weights:?}");
+    let by = handled(&canary)?.by;
+    ensure!(by.as_deref() == Some("a-person"), "{by:?}");
+    let history = canary.status.unwrap_or_default().history;
+    let run = &history[0];
+    ensure!(run.outcome == Some(RunOutcome::Promoted), "{run:?}");
+    let told = run.decisions.iter().map(|one| one.decision.as_str());
+    let told: Vec<&str> = told.collect();
+    for decision in ["Paused", "WeightSet", "PromotionRequested", "Promoted"] {
+        let times = told.iter().filter(|one| **one == decision).count();
+        ensure!(times == 1, "{decision} is told {times} times: {told:?}");
+    }
+    Ok(())
+}
+
+/// Whether a command is the one that was seen last.
+fn last(canary: &Canary, token: &str) -> bool {
+    let status = canary.status.as_ref();
+    status.and_then(|status| status.last_handled.as_deref()) == Some(token)
+}
+
+/// What became of the command that was seen last.
+fn handled(canary: &Canary) -> Result<CommandStatus> {
+    let rollout = canary.status.clone().unwrap_or_default().rollout;
+    let commands = rollout.unwrap_or_default().commands;
+    commands.into_iter().next().context("no command")
 }
