@@ -136,7 +136,8 @@ impl Cluster {
                 Ok(kind)
             }
             Err(kube::Error::Discovery(_)) => Err(unknown(&key)),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(unknown(&key)),
+            // A group that is being added is answered with a bare 404 page, without a reason.
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(unknown(&key)),
             Err(error) => Err(Error::Discover {
                 api_version: key.api_version(),
                 kind: key.kind,

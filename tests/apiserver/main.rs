@@ -8,3 +8,4 @@ mod crash;
 mod history;
 mod stage;
 mod stories;
+mod takeover;

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason};
+use crate::takeover;
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -28,6 +29,9 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(replicas_that_git_insists_on_are_not_fought_over(&stage)),
         Box::pin(the_primary_gets_an_autoscaler(&stage)),
         Box::pin(a_person_steers_a_run_and_the_status_tells(&stage)),
+        Box::pin(takeover::at_rest(&stage)),
+        Box::pin(takeover::in_flight(&stage)),
+        Box::pin(takeover::failed(&stage)),
     ];
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)

@@ -10,6 +10,7 @@ use fairlead_kustomize::order::Stage;
 use futures::{StreamExt as _, stream};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy};
 use kube::runtime::wait::{await_condition, conditions};
+use serde_json::Value;
 
 use super::health::{self, Health};
 use super::ownership;
@@ -19,6 +20,9 @@ use crate::cluster::Access;
 
 /// How long definitions may take until the server serves them.
 const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long to wait before discovery is asked again.
+const DISCOVERY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the objects were not applied.
 #[derive(Debug, thiserror::Error)]
@@ -159,11 +163,82 @@ async fn settle(access: Access<'_>, applied: &[Applied]) -> Result<(), Error> {
         let api = kind.api(access.client, &id.namespace);
         let usable = await_condition(api, &id.name, is_usable);
         let object = Box::new(id.clone());
-        match tokio::time::timeout(STAGE_TIMEOUT, usable).await {
-            Ok(Ok(_)) => {}
+        let served = async {
+            let found = usable.await?;
+            for kind in found.iter().flat_map(defined) {
+                until_served(access, &kind).await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(STAGE_TIMEOUT, served).await {
+            Ok(Ok(())) => {}
             Ok(Err(source)) => return Err(Error::Wait { object, source }),
             Err(_elapsed) => return Err(Error::StageTimeout { object }),
         }
     }
     Ok(())
+}
+
+/// The kinds that a definition adds, one for each version that is served.
+fn defined(object: &DynamicObject) -> Vec<Id> {
+    let spec = &object.data["spec"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let versions = spec["versions"].as_array();
+    versions
+        .into_iter()
+        .flatten()
+        .filter(|version| version["served"] == true)
+        .map(|version| Id {
+            group: text(&spec["group"]),
+            version: text(&version["name"]),
+            kind: text(&spec["names"]["kind"]),
+            namespace: String::new(),
+            name: String::new(),
+        })
+        .collect()
+}
+
+/// Waits until discovery knows a kind: that comes a moment after its definition is established,
+/// and nothing can be watched for it.
+async fn until_served(access: Access<'_>, kind: &Id) {
+    while access.kind(kind).await.is_err() {
+        tokio::time::sleep(DISCOVERY_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_definition_adds_a_kind_for_each_version_that_is_served() {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": { "name": "things.example.org" },
+            "spec": {
+                "group": "example.org",
+                "names": { "kind": "Thing", "plural": "things" },
+                "versions": [
+                    { "name": "v1", "served": true },
+                    { "name": "v1alpha1", "served": false },
+                ],
+            },
+        }))
+        .expect("a definition");
+        let kinds = defined(&object);
+        assert_eq!(kinds.len(), 1);
+        let Id {
+            group,
+            version,
+            kind,
+            ..
+        } = &kinds[0];
+        assert_eq!(
+            (&**group, &**version, &**kind),
+            ("example.org", "v1", "Thing")
+        );
+    }
 }

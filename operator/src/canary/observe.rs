@@ -9,6 +9,7 @@ use fairlead_controller::ApiError;
 use fairlead_rollout::{
     Answer, Inheritance, Observation, Phase, Request, Revision, Role as Side, State,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
@@ -136,7 +137,7 @@ impl Observer<'_> {
             self.notice_crashes(canary, target).await?;
         }
         let inheritance = self
-            .inheritance(state, target.as_ref(), primary.as_ref(), configs.as_ref())
+            .inheritance(state, target.as_ref(), configs.as_ref())
             .await?;
         let observation = Observation {
             revision,
@@ -182,14 +183,14 @@ impl Observer<'_> {
         &self,
         state: &State,
         target: Option<&Snapshot>,
-        primary: Option<&Snapshot>,
         configs: Option<&Configs>,
     ) -> Result<Option<Inheritance>, Error> {
         if !state.is_foreign() {
             return Ok(None);
         }
-        let namespace = &self.plan.names.namespace;
-        let left = takeover::inheritance(self.client, namespace, target, primary, configs);
+        let resource = ApiResource::erase::<Deployment>(&());
+        let names = &self.plan.names;
+        let left = takeover::inheritance(self.client, &resource, names, target, configs);
         Ok(Some(left.await?))
     }
 

@@ -27,9 +27,9 @@ const FLAGGER_LABELS: [&str; 2] = ["app.kubernetes.io/name=flagger", "app=flagge
 /// Compares what was left with what the target asks for.
 pub(super) async fn inheritance(
     client: &Client,
-    namespace: &str,
+    resource: &ApiResource,
+    names: &Names,
     target: Option<&Snapshot>,
-    primary: Option<&Snapshot>,
     configs: Option<&Configs>,
 ) -> Result<Inheritance, Error> {
     if let Some(name) = incumbent(client).await? {
@@ -38,20 +38,48 @@ pub(super) async fn inheritance(
              would fight over the weights"
         )));
     }
-    let (Some(target), Some(primary), Some(configs)) = (target, primary, configs) else {
+    let (Some(target), Some(configs)) = (target, configs) else {
         let why = "the target or one of its configs does not exist";
         return Ok(Inheritance::Unclear(why.to_owned()));
     };
-    let (wanted, live) = match (&target.template, &primary.template) {
-        (Ok(wanted), Ok(live)) => (&wanted.spec, &live.spec),
-        (Err(why), _) | (_, Err(why)) => return Ok(Inheritance::Unclear(why.clone())),
+    let wanted = match &target.template {
+        Ok(wanted) => &wanted.spec,
+        Err(why) => return Ok(Inheritance::Unclear(why.clone())),
     };
-    let same = is_same_template(wanted, live, &target.selector, configs)
-        && is_same_content(client, namespace, live, configs).await?;
+    let Some(live) = template(client, resource, names).await? else {
+        return Ok(Inheritance::Different);
+    };
+    let same = is_same_template(wanted, &live, &target.selector, configs)
+        && is_same_content(client, &names.namespace, &live, configs).await?;
     Ok(if same {
         Inheritance::Same
     } else {
         Inheritance::Different
+    })
+}
+
+/// The primary's template as it stands; `None` when there is no primary.
+async fn template(
+    client: &Client,
+    resource: &ApiResource,
+    names: &Names,
+) -> Result<Option<PodTemplateSpec>, Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &names.namespace, resource);
+    let object = || format!("{} `{}/{}`", resource.kind, names.namespace, names.primary);
+    let found = api.get_opt(&names.primary).await;
+    let found = found.map_err(|source| Error::Read {
+        object: object(),
+        source: source.into(),
+    })?;
+    let read =
+        |primary: DynamicObject| serde_json::from_value(primary.data["spec"]["template"].clone());
+    let template = found.map(read).transpose();
+    template.map_err(|source| {
+        workload::Error::Convert {
+            object: object(),
+            source,
+        }
+        .into()
     })
 }
 
