@@ -108,11 +108,12 @@ impl Cluster {
         let source = Box::new(source);
         let what = what.to_owned();
         match &*source {
-            kube::Error::Api(status) if status.is_forbidden() || status.code == 401 => {
+            // For a kind that it does not know the API server answers in plain text: only the
+            // code can be relied on.
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 Error::Denied { what, source }
             }
-            // The API server has no name for a kind that it does not know.
-            kube::Error::Api(status) if status.is_not_found() => Error::NotInstalled,
+            kube::Error::Api(status) if status.code == 404 => Error::NotInstalled,
             kube::Error::Api(_) => Error::Api { what, source },
             kube::Error::HyperError(_) | kube::Error::Service(_) => Error::Unreachable {
                 server: self.server.clone(),

@@ -6,7 +6,10 @@ use std::time::Duration;
 use fairlead_crds::annotation::COMMAND;
 use fairlead_crds::canary::Canary;
 use fairlead_tests::{ApiServer, manifest, wait};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::runtime::wait::Condition as _;
+use kube::runtime::wait::conditions::is_crd_established;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
@@ -30,6 +33,11 @@ async fn install(client: &Client) -> Api<Canary> {
     manifest::apply(client, &crd)
         .await
         .expect("the CRD applies");
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let served = |crd: &CustomResourceDefinition| is_crd_established().matches_object(Some(crd));
+    wait::until(&crds, "canaries.flagger.app", "served", PATIENCE, served)
+        .await
+        .expect("the kind is served");
     let canaries: Api<Canary> = Api::namespaced(client.clone(), "default");
     let canary = json!({
         "apiVersion": "flagger.app/v1beta1",
