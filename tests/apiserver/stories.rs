@@ -373,7 +373,7 @@ async fn the_primary_gets_an_autoscaler(stage: &Stage) -> Result<()> {
     scene.check_rest("podinfo:2").await
 }
 
-fn weight(canary: &fairlead_crds::canary::Canary) -> Option<i64> {
+fn weight(canary: &Canary) -> Option<i64> {
     canary.status.as_ref()?.canary_weight?.whole()
 }
 
