@@ -152,10 +152,11 @@ impl Evidence {
                 requests,
                 needed: criteria.minimum_samples,
             })
-        } else if resolution > effect {
-            Some(Unclear::Spread { resolution, effect })
-        } else {
+        } else if resolution <= effect {
             None
+        } else {
+            // Also where absurd counts left no number at all.
+            Some(Unclear::Spread { resolution, effect })
         }
     }
 

@@ -1,9 +1,7 @@
-//! The rollout machine against a small world: scenarios told one by one, and properties over many;
-//! and the judgement against simulated traffic.
+//! The rollout machine against a small world: scenarios told one by one, and properties over many.
 
 mod checker;
 mod inherited;
-mod judgement;
 mod properties;
 mod scenarios;
 mod world;

@@ -170,6 +170,20 @@ fn wealth_under_the_null_obeys_villes_inequality_at_every_look() {
 }
 
 #[test]
+fn counts_beyond_all_measure_are_never_a_pass() {
+    let endless = || sample(f64::MAX, 0.0);
+    let evidence = weigh(&[
+        block(1, endless(), endless()),
+        block(2, endless(), endless()),
+    ]);
+    let verdict = evidence.verdict(&criteria(), Progress::Complete);
+    assert!(
+        matches!(verdict, Verdict::Inconclusive(Unclear::Spread { .. })),
+        "{verdict:?}"
+    );
+}
+
+#[test]
 fn settings_that_mean_nothing_are_refused() {
     for confidence in [0.0, 0.49, 1.0, 95.0, f64::NAN] {
         assert_eq!(Confidence::new(confidence).ok(), None);

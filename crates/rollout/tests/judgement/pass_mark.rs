@@ -14,6 +14,10 @@ use super::traffic::{self, Disturbance, STEPS, Scene};
 /// Comparisons that share the confidence of a run, as for a success rate and a latency.
 const METRICS: u32 = 2;
 
+/// The first seed. The stakes, the scale of a pot and the tolerance were chosen by looking at lower
+/// ones, so these runs have had no say in them.
+const HELD_OUT: u64 = 1_000_000;
+
 /// An equal canary, 1 % errors, 5,000 requests, everything disturbed.
 const EQUAL: Scene = Scene {
     shares: [0.5; STEPS],
@@ -57,7 +61,7 @@ fn judge(scene: &Scene, runs: u32) -> Rates {
 /// The verdict of one run that looks after each block, and the canary's requests until then.
 fn run(scene: &Scene, seed: u64, criteria: &Criteria) -> (Verdict, f64) {
     let mut evidence = Evidence::default();
-    for block in traffic::blocks(scene, &mut Random::new(seed)) {
+    for block in traffic::blocks(scene, &mut Random::new(HELD_OUT + seed)) {
         evidence.add(&block, 0, criteria);
         let verdict = evidence.verdict(criteria, Progress::Running);
         if matches!(verdict, Verdict::Harm(_)) {
@@ -176,7 +180,7 @@ const ALONE: [(&str, Disturbance); 8] = {
 };
 
 #[test]
-#[ignore = "takes minutes: cargo test --release -p fairlead-rollout pass_mark -- --ignored --nocapture"]
+#[ignore = "takes minutes: cargo test --release -p fairlead-rollout --test judgement -- --ignored --nocapture"]
 fn every_share_and_disturbance_reaches_the_pass_mark() {
     let percent = |share: f64| format!("{:.0}:{:.0}", 100.0 * share, 100.0 * (1.0 - share));
     head();
@@ -209,7 +213,7 @@ fn every_share_and_disturbance_reaches_the_pass_mark() {
 
 /// Other rates than those of the pass mark: fewer alarms than promised, but no promise of misses.
 #[test]
-#[ignore = "takes a minute: cargo test --release -p fairlead-rollout pass_mark -- --ignored --nocapture"]
+#[ignore = "takes a minute: cargo test --release -p fairlead-rollout --test judgement -- --ignored --nocapture"]
 fn other_rates_raise_no_more_false_alarms() {
     head();
     for (name, primary) in [("0.1 %", 0.001), ("5 %", 0.05)] {
@@ -254,13 +258,12 @@ fn a_canary_that_fails_every_other_request_is_harm_within_two_seconds() {
     assert!(matches!(verdict, Verdict::Harm(_)), "{verdict:?}");
 }
 
-/// Equal at first, worse for 5,000 requests from the third of four steps on: the cash that was kept
-/// finds it.
-#[test]
-fn harm_that_only_a_later_step_shows_is_found() {
+/// In how many of 50 runs a canary is found that is equal in two steps, and then worse for 5,000
+/// requests in two more.
+fn late_harm_found(share: f64) -> usize {
     let criteria = Criteria::new(Effect::DEFAULT, 0, Confidence::DEFAULT, METRICS);
     let equal = Scene {
-        shares: [0.2; STEPS],
+        shares: [share; STEPS],
         canary_requests: 10_000.0,
         ..EQUAL
     };
@@ -268,24 +271,28 @@ fn harm_that_only_a_later_step_shows_is_found() {
         excess: 0.02,
         ..equal
     };
-    let found = (0..50).filter(|seed| {
-        let half = |scene, from| {
-            let blocks = traffic::blocks(scene, &mut Random::new(*seed));
-            blocks
-                .into_iter()
-                .filter(move |block| (block.step >= 2) == from)
+    let is_found = |seed: &u64| {
+        let half = |scene, is_late| {
+            let blocks = traffic::blocks(scene, &mut Random::new(HELD_OUT + *seed));
+            let wanted = move |block: &Block| (block.step >= 2) == is_late;
+            blocks.into_iter().filter(wanted)
         };
         let mut evidence = Evidence::default();
         for block in half(&equal, false).chain(half(&worse, true)) {
             evidence.add(&block, 0, &criteria);
         }
-        matches!(
-            evidence.verdict(&criteria, Progress::Complete),
-            Verdict::Harm(_)
-        )
-    });
-    let found = found.count();
-    assert!(found >= 45, "found in {found} of 50 runs");
+        let verdict = evidence.verdict(&criteria, Progress::Complete);
+        matches!(verdict, Verdict::Harm(_))
+    };
+    (0..50).filter(is_found).count()
+}
+
+/// The cash that was kept finds it; at 50:50 less often, for which there is no promise.
+#[test]
+fn harm_that_only_a_later_step_shows_is_found() {
+    let [fifth, half] = [0.2, 0.5].map(late_harm_found);
+    println!("late harm found: {fifth} of 50 at 20:80, {half} of 50 at 50:50");
+    assert!(fifth >= 45, "found in {fifth} of 50 runs");
 }
 
 #[test]
