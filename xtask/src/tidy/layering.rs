@@ -94,11 +94,6 @@ const LAYERS: &[Layer] = &[
         ours: None,
         banned: &[],
     },
-    Layer {
-        package: "fairlead-bench",
-        ours: None,
-        banned: &[],
-    },
     layer("xtask", &[], &["kube", "k8s-openapi", "tokio"]),
 ];
 
