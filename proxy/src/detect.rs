@@ -14,8 +14,10 @@ use crate::stream::Stream;
 
 /// A client hello beyond this is not looked at any further.
 const LONGEST_HELLO: usize = 16 * 1024;
-/// Between two looks at a client that sends its first bytes one by one.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks at a client that sends its first bytes one by one, doubled from the first to
+/// the last: one that stalls half-way must not keep a worker busy.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// Envoy's limit where the configuration has none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Where the configuration says to wait without end, and only TLS or bytes can follow, a client
@@ -57,6 +59,7 @@ pub async fn inspect(
 async fn look(stream: &TcpStream, tls: bool, http: bool) -> io::Result<Seen> {
     let mut buffer = vec![0; 1024];
     let mut known = 0;
+    let mut pauses = pauses();
     loop {
         let length = stream.peek(&mut buffer).await?;
         let first = buffer.get(..length).unwrap_or_default();
@@ -70,10 +73,19 @@ async fn look(stream: &TcpStream, tls: bool, http: bool) -> io::Result<Seen> {
             buffer.resize((length * 2).min(LONGEST_HELLO), 0);
         } else if length == known {
             // The socket stays readable while nothing is taken, so readiness cannot be awaited.
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pauses.next().unwrap_or(LAST_PAUSE)).await;
+        } else {
+            pauses = self::pauses();
         }
         known = length;
     }
+}
+
+/// The pauses between looks at a client from which nothing new comes.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(FIRST_PAUSE), |pause| {
+        Some((*pause * 2).min(LAST_PAUSE))
+    })
 }
 
 /// What the first bytes say; `None` asks for more of them, unless this is the `last` look.
@@ -186,6 +198,7 @@ pub async fn http_version(stream: &mut Stream, codec: Codec) -> io::Result<Versi
     }
     let mut buffer = [0; PREFACE.len()];
     let mut known = 0;
+    let mut pauses = pauses();
     loop {
         let first = stream.peek(&mut buffer).await?;
         if first.starts_with(PREFACE) {
@@ -194,10 +207,13 @@ pub async fn http_version(stream: &mut Stream, codec: Codec) -> io::Result<Versi
         if first.is_empty() || !PREFACE.starts_with(first) {
             return Ok(Version::Http1);
         }
-        if first.len() == known {
-            tokio::time::sleep(PAUSE).await;
+        let length = first.len();
+        if length == known {
+            tokio::time::sleep(pauses.next().unwrap_or(LAST_PAUSE)).await;
+        } else {
+            pauses = self::pauses();
         }
-        known = first.len();
+        known = length;
     }
 }
 
@@ -217,6 +233,17 @@ mod tests {
         check(b"SSH-2.0-OpenSSH", Class::Other);
         check(b"*1\r\n$4\r\nPING\r\n", Class::Other);
         check(&[0x16, 0x03, 0x01], Class::Other);
+    }
+
+    #[test]
+    fn a_client_that_stalls_is_looked_at_less_and_less() {
+        let minute = Duration::from_mins(1);
+        let within = pauses().scan(Duration::ZERO, |since, pause| {
+            *since += pause;
+            Some(*since)
+        });
+        assert!(within.take_while(|since| *since < minute).count() < 80);
+        assert_eq!(pauses().next(), Some(FIRST_PAUSE));
     }
 
     #[test]
