@@ -3,7 +3,7 @@
 //! Only system calls; who listens where and who connects to whom is decided elsewhere.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -18,7 +18,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The source address of connections from the inbound listener to the application, by which the
 /// redirection rules tell them from others.
-pub const INBOUND_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+const INBOUND_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
 
 /// Listens on `address` beside other workers: the kernel spreads connections over them.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -37,6 +37,21 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Where to connect to for our own application at `address`, and from where, so that the
+/// redirection rules do not lead the connection back to us without end.
+///
+/// IPv6 has a single loopback address, and so no source by which the rules could tell. What goes
+/// to that address they leave alone.
+pub fn way_to_application(address: SocketAddr) -> (SocketAddr, Option<IpAddr>) {
+    match address {
+        SocketAddr::V4(_) => (address, Some(INBOUND_SOURCE)),
+        SocketAddr::V6(_) => (
+            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+            None,
+        ),
+    }
 }
 
 /// Connects to `address`, from `source` if given.
@@ -92,4 +107,18 @@ pub fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
 /// An IPv4 address that came in over an IPv6 socket, as IPv4.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_the_application_never_leads_back_to_us() {
+        let v4 = SocketAddr::from(([10, 0, 0, 1], 80));
+        assert_eq!(way_to_application(v4), (v4, Some(INBOUND_SOURCE)));
+        let v6 = SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1], 80));
+        let loopback = SocketAddr::from((Ipv6Addr::LOCALHOST, 80));
+        assert_eq!(way_to_application(v6), (loopback, None));
+    }
 }

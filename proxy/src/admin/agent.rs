@@ -154,8 +154,9 @@ impl Agent {
     async fn connect(&self, port: u16) -> Result<TcpStream, Error> {
         let connect =
             |ip: IpAddr, source| socket::connect(SocketAddr::new(ip, port), source, SCRAPE_TIMEOUT);
-        // From this source address the connection is not redirected to the inbound listener.
-        match connect(self.admin.application, Some(socket::INBOUND_SOURCE)).await {
+        let application = SocketAddr::new(self.admin.application, port);
+        let (address, source) = socket::way_to_application(application);
+        match connect(address.ip(), source).await {
             Ok(stream) => Ok(stream),
             // Some applications listen on the loopback alone.
             Err(_refused) => connect(IpAddr::from([127, 0, 0, 1]), None)

@@ -202,9 +202,9 @@ pub async fn connect(
     choose: impl Fn(&ClientTls) -> Arc<ClientConfig>,
 ) -> Result<(Stream, Option<SocketAddr>), Error> {
     let timeout = cluster.config.connect_timeout();
-    let source = source_address(cluster, downstream);
+    let (address, source) = way(cluster, host, downstream);
     let attempt = async {
-        let stream = socket::connect(host.address, source, timeout).await?;
+        let stream = socket::connect(address, source, timeout).await?;
         let local = stream.local_addr().ok();
         let stream = match &host.tls {
             None => Stream::Plain(stream),
@@ -223,12 +223,15 @@ pub async fn connect(
     }
 }
 
-/// Connections to our own application come from an address by which they are not redirected back
-/// to us.
-fn source_address(cluster: &Cluster, downstream: &Downstream) -> Option<IpAddr> {
-    let own = downstream.is_inbound()
+/// Where to connect to, and from where if that matters.
+fn way(cluster: &Cluster, host: &Host, downstream: &Downstream) -> (SocketAddr, Option<IpAddr>) {
+    let is_own = downstream.is_inbound()
         && matches!(cluster.config.spec.discovery, Discovery::OriginalDst { .. });
-    own.then_some(socket::INBOUND_SOURCE)
+    if is_own {
+        socket::way_to_application(host.address)
+    } else {
+        (host.address, None)
+    }
 }
 
 /// The failure in the words of Envoy's log.
