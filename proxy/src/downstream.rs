@@ -101,7 +101,7 @@ impl Downstream {
         let id = worker
             .metrics
             .borrow_mut()
-            .peer(&Peer::from_header(text, principal));
+            .caller(&Peer::from_header(text, principal));
         *self.source.borrow_mut() = Some((header.cloned(), id));
         id
     }

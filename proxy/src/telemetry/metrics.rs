@@ -154,6 +154,9 @@ impl<T: Eq + std::hash::Hash + Clone + Default> Interned<T> {
     }
 }
 
+/// Callers that are told apart. Each names itself, and could do so with another name each time.
+const MOST_CALLERS: usize = 4096;
+
 /// All that one worker counts.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -171,6 +174,15 @@ impl Metrics {
     /// The number that stands for `peer`.
     pub fn peer(&mut self, peer: &Peer) -> Id {
         self.peers.intern(peer)
+    }
+
+    /// The number that stands for a caller that says it is `peer`; beyond a limit new ones stay
+    /// unknown, so that nobody fills our memory with names.
+    pub fn caller(&mut self, peer: &Peer) -> Id {
+        if self.peers.values.len() >= MOST_CALLERS && !self.peers.ids.contains_key(peer) {
+            return Id::UNKNOWN;
+        }
+        self.peer(peer)
     }
 
     /// The number that stands for `service`.
@@ -247,5 +259,25 @@ impl Metrics {
             service: self.service(&other.services.resolve(ends.service)),
             ..ends
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_with_ever_new_names_stay_unknown_beyond_a_limit() {
+        let mut metrics = Metrics::default();
+        let caller = |number: usize| Peer {
+            workload: number.to_string(),
+            ..Peer::default()
+        };
+        let known: Vec<_> = (0..MOST_CALLERS)
+            .map(|number| metrics.caller(&caller(number)))
+            .collect();
+        assert_eq!(metrics.caller(&caller(MOST_CALLERS)), Id::UNKNOWN);
+        assert_eq!(metrics.caller(&caller(7)), known[7]);
+        assert_ne!(metrics.peer(&caller(MOST_CALLERS)), Id::UNKNOWN);
     }
 }
