@@ -37,9 +37,9 @@ pub fn sanitize(context: &Context, exchange: &mut Exchange, parts: &mut http::re
     }
     let headers = &mut parts.headers;
     if filter.spec.use_remote_address {
-        if headers.contains_key(headers::FORWARDED_FOR) {
-            headers.remove(headers::EXTERNAL_ADDRESS);
-        }
+        // Only the edge itself may say these of a request.
+        headers.remove(headers::EXTERNAL_ADDRESS);
+        headers.remove(headers::INTERNAL);
         headers::append_forwarded_for(headers, downstream.remote.ip());
     }
     if !headers.contains_key(headers::FORWARDED_PROTO) || filter.spec.use_remote_address {
