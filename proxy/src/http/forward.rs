@@ -110,7 +110,7 @@ impl<'r> Forward<'r> {
         {
             mirror::send(self.context, &self.rules.mirrors, &head, &whole);
         }
-        let (mut response, lease) = result?;
+        let (mut response, lease) = result.inspect_err(|_failed| body.abandon())?;
         self.finish_response(exchange, &mut response, wish.is_some());
         if let Some(cookie) = affinity.cookie {
             response.headers_mut().append(header::SET_COOKIE, cookie);

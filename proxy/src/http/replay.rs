@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -28,6 +28,8 @@ struct Shared {
     state: State,
     /// Which attempt may read; earlier ones have to stop.
     attempt: u32,
+    /// Who waits for more of it.
+    reader: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,7 @@ impl Replay {
             received: 0,
             state,
             attempt: 0,
+            reader: None,
         })))
     }
 
@@ -79,8 +82,8 @@ impl Replay {
 
     /// The body from its start for a new attempt; earlier attempts get no more of it.
     pub fn attempt(&self) -> Outgoing {
-        let mut shared = self.0.borrow_mut();
-        shared.attempt += 1;
+        self.abandon();
+        let shared = self.0.borrow();
         if shared.state == State::Ended && shared.kept.is_empty() && shared.trailers.is_none() {
             return Outgoing::Empty;
         }
@@ -92,6 +95,16 @@ impl Replay {
             next: 0,
             done: false,
         })
+    }
+
+    /// Ends the attempt that sends it: an upstream must not wait for the rest of a request that is
+    /// sent elsewhere, or whose downstream has its answer.
+    pub fn abandon(&self) {
+        let mut shared = self.0.borrow_mut();
+        shared.attempt += 1;
+        if let Some(reader) = shared.reader.take() {
+            reader.wake();
+        }
     }
 
     /// All of it, once it has ended, if it was short enough.
@@ -139,7 +152,10 @@ impl Body for ReplayBody {
             this.done = true;
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        let frame = ready!(Pin::new(&mut shared.source).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut shared.source).poll_frame(cx) else {
+            shared.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
         match frame {
             None => {
                 if shared.state == State::Flowing {

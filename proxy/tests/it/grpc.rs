@@ -10,12 +10,8 @@ use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
-use crate::peer::{Client, client_http2};
+use crate::peer::{Client, client_http2, get, serve_http2};
 use crate::rig::{
     Mesh, Proxy, boxed, cluster, free_address, http_to, inbound_strict, mesh_cluster, outbound,
     route, routes,
@@ -51,18 +47,7 @@ async fn call(client: &Client, address: std::net::SocketAddr) -> (Response<()>, 
 #[tokio::test]
 async fn trailers_arrive_and_the_status_is_counted() {
     let mesh = Mesh::new();
-    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = server.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        loop {
-            let (stream, _) = server.accept().await.unwrap();
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ended = builder
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
-                .await;
-        }
-    });
+    let (upstream, _tasks) = serve_http2(answer).await;
     let (inn, out) = (free_address(), free_address());
     let theirs = Proxy::start(&mesh, "cart");
     let mut local = cluster("inbound|80||", &[upstream]);
@@ -101,4 +86,25 @@ async fn an_unreachable_server_is_a_grpc_error() {
     let (response, _) = call(&client_http2(), out).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["grpc-status"], "14");
+}
+
+#[tokio::test]
+async fn a_response_may_have_as_long_headers_as_a_request() {
+    let (upstream, _tasks) = serve_http2(|_request| async {
+        let long = "x".repeat(40 * 1024);
+        let response = Response::builder().header("x-long", long);
+        Ok(response.body(Full::<Bytes>::default()).unwrap())
+    })
+    .await;
+    let (proxy, out) = (Proxy::start(&Mesh::new(), "web"), free_address());
+    let mut http2 = cluster("cart", &[upstream]);
+    http2.protocol = HttpProtocol::Http2;
+    proxy
+        .apply([
+            boxed(http2),
+            Resource::Route(routes("80", vec![route(&[("cart", 1)])])),
+            outbound(out, "80"),
+        ])
+        .await;
+    assert_eq!(get(&crate::peer::client(), out, "/").await.status(), 200);
 }

@@ -81,6 +81,28 @@ impl Server {
     }
 }
 
+/// A server of HTTP/2 that answers with `answer`, for one connection after the other.
+pub(crate) async fn serve_http2<A, F, B>(answer: A) -> (SocketAddr, JoinSet<()>)
+where
+    A: Fn(Request<Incoming>) -> F + Copy + Send + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ended = builder
+                .serve_connection(TokioIo::new(stream), service_fn(answer))
+                .await;
+        }
+    });
+    (address, tasks)
+}
+
 async fn show(
     name: &str,
     manner: Manner,

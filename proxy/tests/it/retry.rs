@@ -1,11 +1,21 @@
 //! Retries: what had no effect is tried again elsewhere, and nothing else.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
 use fairlead_xds::resource::Resource;
-use http::Request;
-use http_body_util::Full;
+use fairlead_xds::resource::cluster::HttpProtocol;
+use fairlead_xds::resource::route::{Action, RetryPolicy};
+use futures::{StreamExt as _, stream};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper_util::client::legacy::Client as Legacy;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::Notify;
 
-use crate::peer::{Manner, Server, client, get, send, text};
+use crate::peer::{Manner, Server, client, get, send, serve_http2, text};
 use crate::rig::{Mesh, Proxy, boxed, cluster, free_address, outbound, route, routes};
 
 async fn proxy_to(endpoints: &[std::net::SocketAddr]) -> (Proxy, std::net::SocketAddr) {
@@ -98,4 +108,49 @@ async fn endpoints_may_come_and_go_under_load() {
     };
     tokio::join!(load, churn);
     assert_eq!(servers.iter().map(Server::hits).sum::<usize>(), 600);
+}
+
+#[tokio::test]
+async fn an_upstream_that_was_given_up_does_not_wait_for_the_rest_of_the_request() {
+    static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+    static GIVEN_UP: Notify = Notify::const_new();
+    let (upstream, _tasks) = serve_http2(|request| async {
+        if REQUESTS.fetch_add(1, Ordering::SeqCst) == 0 {
+            request.into_body().collect().await.unwrap_err();
+            GIVEN_UP.notify_one();
+            std::future::pending::<()>().await;
+        }
+        Ok(Response::new(Full::<Bytes>::default()))
+    })
+    .await;
+    let (proxy, address) = (Proxy::start(&Mesh::new(), "web"), free_address());
+    let mut http2 = cluster("api", &[upstream]);
+    http2.protocol = HttpProtocol::Http2;
+    let mut route = route(&[("api", 1)]);
+    if let Action::Forward(forward) = &mut route.action {
+        forward.retry = Some(RetryPolicy {
+            retry_on: vec!["gateway-error".to_owned()],
+            retries: 1,
+            per_try_timeout: Some(Duration::from_millis(200)),
+            ..RetryPolicy::default()
+        });
+    }
+    proxy
+        .apply([
+            boxed(http2),
+            Resource::Route(routes("80", vec![route])),
+            outbound(address, "80"),
+        ])
+        .await;
+
+    // The client goes on sending for as long as it likes.
+    let first = Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"first")));
+    let body = StreamBody::new(stream::iter([first]).chain(stream::pending()));
+    let client = Legacy::builder(TokioExecutor::new()).build_http();
+    let request = Request::post(format!("http://{address}/"))
+        .body(body)
+        .unwrap();
+    assert_eq!(client.request(request).await.unwrap().status(), 200);
+    let given_up = tokio::time::timeout(Duration::from_secs(5), GIVEN_UP.notified());
+    given_up.await.expect("the first attempt still waits");
 }
