@@ -8,6 +8,7 @@ use fairlead_runtime::clock;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
 
 use super::{Canaries, summary};
@@ -28,14 +29,16 @@ pub(super) async fn run(canaries: &Canaries, name: Option<&str>, output: Output)
         field_selector: fields,
         ..watcher::Config::default()
     };
-    let changes = watcher(canaries.api.clone(), config)
-        .default_backoff()
-        .touched_objects();
+    let changes = watcher(canaries.api.clone(), config).default_backoff();
     let mut changes = std::pin::pin!(changes);
     let mut shown = BTreeMap::new();
     while let Some(change) = changes.next().await {
-        // The watch is resumed by itself.
-        let Ok(canary) = change else { continue };
+        let canary = match change {
+            Ok(Event::Apply(canary) | Event::InitApply(canary)) => canary,
+            Ok(Event::Delete(_)) if name.is_some() => break,
+            // A watch that breaks is resumed by itself.
+            Ok(Event::Delete(_) | Event::Init | Event::InitDone) | Err(_) => continue,
+        };
         let text = match output.format {
             Format::Table => {
                 let line = line(&canary);
@@ -58,12 +61,6 @@ pub(super) async fn run(canaries: &Canaries, name: Option<&str>, output: Output)
             }
         };
         write(&text)?;
-        if name.is_some()
-            && canary.metadata.deletion_timestamp.is_some()
-            && canary.finalizers().is_empty()
-        {
-            break;
-        }
     }
     Ok(Exit::Succeeded)
 }

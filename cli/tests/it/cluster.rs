@@ -1,17 +1,19 @@
 //! Against a real API server; the test plays the operator.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use fairlead_crds::annotation::COMMAND;
 use fairlead_crds::canary::Canary;
 use fairlead_tests::{ApiServer, manifest, wait};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::Condition as _;
 use kube::runtime::wait::conditions::is_crd_established;
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::{fairlead, told};
 
@@ -131,4 +133,28 @@ async fn commands_end_with_the_answer_of_the_operator() {
     let (exit, text) = run(kubeconfig, "canary get podinfo -o json").await;
     let canary: Canary = serde_json::from_str(&text).expect("JSON");
     assert_eq!((exit, canary.name_any().as_str()), (Some(0), "podinfo"));
+
+    watching_ends_with_the_canary(kubeconfig, &canaries).await;
+}
+
+async fn watching_ends_with_the_canary(kubeconfig: &Path, canaries: &Api<Canary>) {
+    let mut watching = tokio::process::Command::new(env!("CARGO_BIN_EXE_fairlead"))
+        .env("KUBECONFIG", kubeconfig)
+        .args(["canary", "watch", "podinfo"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary runs");
+    let stdout = watching.stdout.take().expect("it is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let line = lines.next_line().await.expect("it is text");
+    let line = line.expect("a line for the Canary as it is");
+    assert!(line.contains("podinfo  Progressing"), "{line}");
+    canaries
+        .delete("podinfo", &DeleteParams::default())
+        .await
+        .expect("it is deleted");
+    let ended = tokio::time::timeout(PATIENCE, watching.wait()).await;
+    let status = ended.expect("it ends by itself").expect("it ran");
+    assert_eq!(status.code(), Some(0));
 }
