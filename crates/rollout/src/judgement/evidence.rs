@@ -1,7 +1,7 @@
 //! The evidence about one kind of bad request, block by block.
 //!
 //! Pure. It is a plain struct of numbers: whoever keeps it can stop and go on with it, and whoever
-//! loses it starts anew; both are valid.
+//! loses it starts anew, which spends its chance of a false alarm once more.
 
 use super::spread::Contrast;
 use super::{Block, Criteria, Harm, Progress, Sample, Spread, Unclear, Verdict, Wager};

@@ -171,11 +171,10 @@ fn wealth_under_the_null_obeys_villes_inequality_at_every_look() {
 
 #[test]
 fn counts_beyond_all_measure_are_never_a_pass() {
-    let endless = || sample(f64::MAX, 0.0);
-    let evidence = weigh(&[
-        block(1, endless(), endless()),
-        block(2, endless(), endless()),
-    ]);
+    // Half of the largest number: each sum of two is one, the information of ten is none.
+    let endless = || sample(f64::MAX / 2.0, 0.0);
+    let blocks: Vec<_> = (1..=10).map(|id| block(id, endless(), endless())).collect();
+    let evidence = weigh(&blocks);
     let verdict = evidence.verdict(&criteria(), Progress::Complete);
     assert!(
         matches!(verdict, Verdict::Inconclusive(Unclear::Spread { .. })),

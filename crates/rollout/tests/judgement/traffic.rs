@@ -51,7 +51,7 @@ pub(super) struct Disturbance {
     pub shocks: f64,
     /// How far load and rate follow the time of day.
     pub drift: f64,
-    /// Pods that lose their counters in a run, for each version.
+    /// Losses of a pod's counters in a run, for every two pods.
     pub resets: f64,
     /// The part of scrapes that are missed.
     pub late: f64,
