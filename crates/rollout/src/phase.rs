@@ -21,6 +21,7 @@
 //! | Promoting | Progressing | a newer revision before the primary got this one |
 //! | Promoting | Finalising | the primary is ready and has all traffic |
 //! | Promoting | Failed | the primary did not become ready, or `abort` |
+//! | Finalising | Promoting | the primary was lost before it was proven |
 //! | Finalising | Succeeded | the canary is scaled down |
 //! | Succeeded | Waiting | a new revision, and `confirm-rollout` hooks to ask |
 //! | Succeeded | Progressing | a new revision |
@@ -142,7 +143,9 @@ impl Phase {
                 next,
                 Self::Progressing | Self::Finalising | Self::Failed | Self::Terminating
             ),
-            Self::Finalising => matches!(next, Self::Succeeded | Self::Terminating),
+            Self::Finalising => {
+                matches!(next, Self::Promoting | Self::Succeeded | Self::Terminating)
+            }
             Self::Succeeded => {
                 matches!(next, Self::Waiting | Self::Progressing | Self::Terminating)
             }

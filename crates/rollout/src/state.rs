@@ -50,6 +50,23 @@ impl State {
             ) => self.promoted.is_none(),
         }
     }
+
+    /// What a clock that says `now` can have written: times of one that was ahead become `now`, as
+    /// everything would wait for them otherwise.
+    pub(crate) fn written_by(mut self, now: Timestamp) -> Self {
+        if let Some(Intent {
+            since, in_effect, ..
+        }) = &mut self.traffic
+        {
+            *since = now.min(*since);
+            *in_effect = in_effect.map(|time| now.min(time));
+        }
+        if let Some(run) = &mut self.run {
+            run.checked_at = run.checked_at.map(|time| now.min(time));
+        }
+        self.unready_since = self.unready_since.map(|time| now.min(time));
+        self
+    }
 }
 
 /// One run: a revision on its way.

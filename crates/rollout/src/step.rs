@@ -42,7 +42,7 @@ pub fn step(strategy: &Strategy, state: &State, seen: &Observation, now: Timesta
         strategy,
         seen,
         now,
-        state: state.clone(),
+        state: state.clone().written_by(now),
         effects: Vec::new(),
         events: Vec::new(),
         wake: None,

@@ -1,6 +1,6 @@
 //! Promotion: the primary gets the revision, then the traffic, then the canary rests. Pure.
 
-use super::{Last, Machine, Pause, Turn, after, held, wait};
+use super::{Last, Machine, Pause, Turn, after, wait};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::observation::{Readiness, Role};
@@ -161,9 +161,8 @@ impl Machine<'_> {
         run.weight = Weight::ZERO;
         let revision = run.revision.clone();
         if primary.revision.as_ref() != Some(&revision) {
-            return held(format!(
-                "the primary does not run revision {revision} any more"
-            ));
+            // It was lost, and made again with what it was last proven to run.
+            return self.become_phase(Phase::Promoting);
         }
         self.settle(Split::PRIMARY)?;
         self.scale_down()?;

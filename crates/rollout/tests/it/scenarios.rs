@@ -1,6 +1,7 @@
 //! Stories, one by one: what a user sees.
 
 use fairlead_rollout::{HookKind, Ladder, Phase, Plan, Reason, Strategy, Verdict, Weight};
+use jiff::SignedDuration;
 
 use crate::world::{Act, Nature, World, hook, weighted};
 
@@ -707,4 +708,31 @@ fn an_abort_is_heard_while_the_spec_cannot_be_carried_out() {
     world.act(Act::Ask("abort"));
     world.run_for(1);
     assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
+}
+
+#[test]
+fn a_primary_without_the_revision_at_the_very_end_is_promoted_again() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 50);
+    world.state.phase = Some(Phase::Finalising);
+    world.run_for(60);
+    assert_eq!(world.phase(), Phase::Succeeded);
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn a_clock_that_was_ahead_does_not_hold_a_rollout_up() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 25);
+    let ahead = world.now + SignedDuration::from_hours(24);
+    if let Some(run) = &mut world.state.run {
+        run.checked_at = Some(ahead);
+    }
+    if let Some(traffic) = &mut world.state.traffic {
+        traffic.in_effect = Some(ahead);
+    }
+    world.run_for(120);
+    assert_eq!(world.phase(), Phase::Succeeded);
 }
