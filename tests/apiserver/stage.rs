@@ -83,6 +83,7 @@ impl Stage {
             operator: Operator {
                 kubeconfig: self.server.kubeconfig().to_owned(),
                 namespace: namespace.to_owned(),
+                pod: "operator".to_owned(),
                 metrics_server: format!("{}/{namespace}", self.address),
                 log: self
                     .server

@@ -130,7 +130,7 @@ const NOT_YAML: Case = Case {
            sourceRef: {kind: GitRepository, name: apps}\n",
     condition: "Ready",
     status: "False",
-    words: &["broken/settings.yaml", "line 4", "not YAML"],
+    words: &["broken/settings.yaml", "line", "not YAML"],
 };
 
 /// The bad MeshInstall.

@@ -13,6 +13,8 @@ pub struct Operator {
     pub kubeconfig: PathBuf,
     /// The one namespace that it watches.
     pub namespace: String,
+    /// Its pod's name: one that is started again under another name waits for the lease.
+    pub pod: String,
     /// Where metrics are asked for.
     pub metrics_server: String,
     /// Where it logs to.
@@ -31,6 +33,7 @@ impl Operator {
             .env("KUBECONFIG", &self.kubeconfig)
             .arg(format!("--watch-namespace={}", self.namespace))
             .arg(format!("--lease-namespace={}", self.namespace))
+            .arg(format!("--pod-name={}", self.pod))
             .arg(format!("--metrics-server={}", self.metrics_server))
             .arg("--control-loop-min-interval=100ms")
             .arg("--admin-address=127.0.0.1:0")

@@ -101,6 +101,8 @@ impl Stage {
             Controller::Fairlead => Operator {
                 kubeconfig,
                 namespace: NAMESPACE.to_owned(),
+                // Each start is another pod's, as when a node is lost.
+                pod: format!("operator-{:08x}", rand::random::<u32>()),
                 metrics_server: self.address.clone(),
                 log: self.log(),
             }
