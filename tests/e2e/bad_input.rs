@@ -59,27 +59,6 @@ const CASES: &[Case] = &[
         words: &["nowhere", "does not exist"],
     },
     Case {
-        name: "a Canary with stepWeight and iterations is told to choose",
-        yaml: "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
-               metadata: {name: both, namespace: bad-input}\n\
-               spec:\n  targetRef: {apiVersion: apps/v1, kind: Deployment, name: both}\n  \
-               service: {port: 80}\n  \
-               analysis: {interval: 1s, threshold: 1, stepWeight: 10, iterations: 5}\n",
-        condition: "Stalled",
-        status: "True",
-        words: &["more than one strategy", "set exactly one of stepWeight"],
-    },
-    Case {
-        name: "a Canary with neither stepWeight nor iterations is told to choose",
-        yaml: "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
-               metadata: {name: neither, namespace: bad-input}\n\
-               spec:\n  targetRef: {apiVersion: apps/v1, kind: Deployment, name: neither}\n  \
-               service: {port: 80}\n  analysis: {interval: 1s, threshold: 1}\n",
-        condition: "Stalled",
-        status: "True",
-        words: &["no strategy", "set exactly one of stepWeight"],
-    },
-    Case {
         name: "a GitRepository whose server refuses says so",
         yaml: "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\n\
                metadata: {name: refused, namespace: bad-input}\n\
@@ -121,6 +100,18 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Canaries that the API server does not take: which strategy they follow.
+const UNDECIDED: &[(&str, &str)] = &[
+    (
+        "a Canary with stepWeight and iterations is told to choose",
+        "stepWeight: 10, iterations: 5",
+    ),
+    (
+        "a Canary with neither stepWeight nor iterations is told to choose",
+        "threshold: 1",
+    ),
+];
+
 /// Its file is in the repository that the applications come from, in a folder of its own.
 const NOT_YAML: Case = Case {
     name: "a manifest that is not YAML is named with its line",
@@ -154,6 +145,10 @@ pub(crate) async fn tell(
     for case in CASES {
         let told = neighbour.unharmed(told(stage, case));
         suite.story(case.name, told).await;
+    }
+    for (name, strategy) in UNDECIDED {
+        let refused = neighbour.unharmed(undecided(stage, strategy));
+        suite.story(name, refused).await;
     }
     let not_yaml = neighbour.unharmed(not_yaml(stage, repository));
     suite.story(NOT_YAML.name, not_yaml).await;
@@ -205,6 +200,24 @@ async fn told(stage: &Stage, case: &Case) -> Result<()> {
     .await?;
     manifest::delete(&stage.client, case.yaml).await?;
     wait::until_gone(&api, &name, TOLD_WITHIN).await
+}
+
+/// The answer to `kubectl apply` says what to choose from.
+async fn undecided(stage: &Stage, strategy: &str) -> Result<()> {
+    let canary = format!(
+        "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
+         metadata: {{name: undecided, namespace: {NAMESPACE}}}\n\
+         spec:\n  targetRef: {{apiVersion: apps/v1, kind: Deployment, name: undecided}}\n  \
+         service: {{port: 80}}\n  analysis: {{interval: 1s, {strategy}}}\n"
+    );
+    let applied = manifest::apply(&stage.client, &canary).await;
+    let refusal = applied.err().context("it was taken")?;
+    let text = format!("{refusal:#}");
+    ensure!(
+        text.contains("spec.analysis") && text.contains("set exactly one of stepWeight"),
+        "refused without the reason: {text}"
+    );
+    Ok(())
 }
 
 /// Of two Kustomizations of one commit, the one with good files is applied.
