@@ -4,13 +4,20 @@
 //! is decided here, the same for all of them.
 
 use std::fmt;
+use std::time::Duration;
 
 use fairlead_rollout::Verdict;
+use fairlead_runtime::report;
 use futures::future::BoxFuture;
 
+use crate::outgoing;
+
+pub mod access;
 pub mod builtin;
+mod json_path;
 pub mod prometheus;
 pub mod template;
+pub mod web;
 pub mod webhook;
 
 /// Answers queries with numbers.
@@ -34,6 +41,18 @@ pub enum QueryError {
     /// The answer is not a number.
     #[error("the query must give a number for each series, not {0}")]
     Shape(&'static str),
+}
+
+impl QueryError {
+    fn late(patience: Duration) -> Self {
+        Self::Unreachable(format!("it did not answer within {patience:?}"))
+    }
+}
+
+impl From<outgoing::Error> for QueryError {
+    fn from(error: outgoing::Error) -> Self {
+        Self::Setup(report(&error).to_string())
+    }
 }
 
 /// The limits of a metric, both inclusive.

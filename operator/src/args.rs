@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fairlead_runtime::args::{Admin, Log};
 
+use crate::outgoing::address::Permission;
+
 /// Installs the mesh that MeshInstalls describe, and runs Canaries.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "fairlead-operator", version)]
@@ -27,6 +29,10 @@ pub struct Args {
     /// The one namespace whose Canaries are run; all when not set.
     #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// Addresses that webhooks, alerts and metrics may call although they are refused by default:
+    /// `loopback`, `link-local`, `node`, `api-server`, or a host as the URL names it.
+    #[arg(long, env = "FAIRLEAD_ALLOW_OUTGOING", value_delimiter = ',')]
+    pub allow_outgoing: Vec<Permission>,
     /// Ends the process abruptly after so many writes; for tests of restarts.
     #[arg(long, env = "FAIRLEAD_EXIT_AFTER_WRITES", hide = true)]
     pub exit_after_writes: Option<usize>,
@@ -100,6 +106,9 @@ pub struct Alerts {
     /// Incoming webhook of Microsoft Teams. A secret: set it by the environment.
     #[arg(long, env = "MSTEAMS_URL", hide_env_values = true)]
     pub msteams_url: Option<String>,
+    /// HTTP proxy towards Microsoft Teams.
+    #[arg(long, env = "MSTEAMS_PROXY_URL", hide_env_values = true)]
+    pub msteams_proxy_url: Option<String>,
     /// Receiver of every event of every Canary, unless its spec names another.
     #[arg(long, env = "EVENT_WEBHOOK_URL", hide_env_values = true)]
     pub event_webhook: Option<String>,

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Alerts, Args, Images};
+use crate::outgoing::address::Permission;
 
 /// Shared by all reconcilers of the process.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub images: Images,
     /// Where messages about Canaries go.
     pub alerts: Alerts,
+    /// Addresses that may be called although they are usually refused.
+    pub allow_outgoing: Vec<Permission>,
     /// This process' name in events.
     pub instance: String,
     /// The namespace that this runs in.
@@ -56,6 +59,7 @@ impl From<&Args> for Settings {
             watch_namespace: args.watch_namespace.clone(),
             images: args.images.clone(),
             alerts: args.alerts.clone(),
+            allow_outgoing: args.allow_outgoing.clone(),
             instance: args.lease.pod_name.clone(),
             namespace: args.lease.lease_namespace.clone(),
         }

@@ -22,8 +22,11 @@ pub mod args;
 pub mod canary;
 pub mod context;
 pub mod exit_after;
+#[cfg(test)]
+mod fake;
 pub mod mesh_install;
 pub mod notify;
+pub mod outgoing;
 pub mod router;
 pub mod workload;
 
@@ -42,7 +45,7 @@ pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> any
     let mut admin = Admin::default();
     let metrics = run::Metrics::register(admin.registry());
     let canaries = canary::Metrics::register(admin.registry());
-    let alerts = notify::Metrics::register(admin.registry());
+    let messages = notify::Metrics::register(admin.registry());
     let crds = admin.readiness().check("crds");
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", admin.serve(args.admin.address, shutdown.clone()));
@@ -65,7 +68,7 @@ pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> any
             () = shutdown.cancelled() => return Ok(()),
         }
         lease::lead(client, lease, shutdown, move |token| {
-            lead(context, token, canaries, alerts)
+            lead(context, token, canaries, messages)
         })
         .await
     });
@@ -89,15 +92,14 @@ async fn lead(
     context: Context,
     shutdown: CancellationToken,
     canaries: canary::Metrics,
-    alerts: notify::Metrics,
+    messages: notify::Metrics,
 ) -> anyhow::Result<()> {
     let controllers = Tasks::new(shutdown.clone());
     let context = Arc::new(Context {
         shutdown,
         ..context
     });
-    canary::spawn(&controllers, &context, canaries, alerts)
-        .context("failed to set up the HTTP clients of webhooks")?;
+    canary::spawn(&controllers, &context, canaries, messages);
     controllers.spawn("mesh-install", mesh_install::run(context));
     controllers.join(GRACE).await?;
     Ok(())

@@ -35,6 +35,8 @@ impl Operator {
             .arg(format!("--lease-namespace={}", self.namespace))
             .arg(format!("--pod-name={}", self.pod))
             .arg(format!("--metrics-server={}", self.metrics_server))
+            // Metrics and webhooks of the tests listen there.
+            .arg("--allow-outgoing=loopback")
             .arg("--control-loop-min-interval=100ms")
             .arg("--admin-address=127.0.0.1:0")
             .arg("--control-plane-image=none")

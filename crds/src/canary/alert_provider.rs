@@ -35,9 +35,11 @@ use crate::schema;
     )
 )]
 pub struct AlertProviderSpec {
-    /// Which chat.
+    /// Which chat, or `webhook` for any receiver of JSON.
     #[schemars(
-        transform = schema::one_of_texts(&["slack", "msteams", "discord", "rocket", "gchat"])
+        transform = schema::one_of_texts(&[
+            "slack", "msteams", "discord", "rocket", "gchat", "webhook",
+        ])
     )]
     pub r#type: Option<String>,
     /// Channel to write to.
@@ -48,7 +50,8 @@ pub struct AlertProviderSpec {
     pub address: Option<String>,
     /// HTTP proxy to go through.
     pub proxy: Option<String>,
-    /// Secret with the `address`, and a `token` where one is needed.
+    /// Secret with the `address`. Slack and `webhook` also take a `token`, sent as bearer token;
+    /// with `hmacKey` a `webhook` gets the body's HMAC-SHA256 in the header `X-Signature`.
     pub secret_ref: Option<SecretName>,
 }
 

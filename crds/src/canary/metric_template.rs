@@ -22,6 +22,7 @@ const PROVIDERS: &[&str] = &[
     "dynatrace",
     "keptn",
     "splunk",
+    "web",
 ];
 
 /// A query that canaries share.
@@ -44,7 +45,7 @@ const PROVIDERS: &[&str] = &[
 pub struct MetricTemplateSpec {
     /// Who is asked.
     pub provider: MetricProvider,
-    /// The query, a Go template.
+    /// The query, a Go template; for a `web` provider the path and parameters after its address.
     /// It sees `name`, `namespace`, `target`, `service`, `ingress`, `interval` and `variables`.
     pub query: String,
 }
@@ -54,7 +55,7 @@ pub struct MetricTemplateSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricProvider {
-    /// Which system.
+    /// Which system; `web` is any server that answers with JSON.
     #[schemars(transform = schema::one_of_texts(PROVIDERS))]
     pub r#type: String,
     /// Its address.
@@ -62,7 +63,11 @@ pub struct MetricProvider {
     /// Headers that are sent along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Vec<String>>,
-    /// Secret with credentials, in this namespace.
+    /// Where an answer of a `web` provider holds the numbers, such as `$.data[*].errorRate`; the
+    /// whole answer by default. Each number must keep the limits.
+    pub json_path: Option<String>,
+    /// Secret in this namespace with `token`, or `username` and `password`; it may also hold
+    /// `ca.crt`, an authority to trust, and `headers`, a line of name, colon and value for each.
     pub secret_ref: Option<SecretName>,
     /// Region, for cloud providers.
     pub region: Option<String>,

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairlead_rollout::Verdict;
+use fairlead_runtime::{clock, report};
 use serde::Serialize;
+
+use crate::outgoing::retry::{Backoff, is_passing, retry_after};
+use crate::outgoing::{self, Outgoing, Settings, Trust};
 
 /// A hook's address and patience.
 #[derive(Clone)]
@@ -45,99 +49,114 @@ pub struct Payload {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The two clients of webhooks.
+/// Calls webhooks.
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    strict: reqwest::Client,
-    lax: reqwest::Client,
+    outgoing: Outgoing,
 }
 
-/// The first pause between two attempts, doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause between two attempts.
+/// The longest pause between two attempts; Flagger's.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The most of an answer's body that is repeated to people.
+/// The most of an answer's body that is repeated to people, in characters.
 const EXCERPT: usize = 200;
+/// The most of an answer's body that is read, in bytes.
+const MOST_BODY: usize = 4 * EXCERPT;
+
+/// What an attempt led to.
+enum Attempt {
+    /// Trying again would change nothing.
+    Final(Verdict),
+    /// Another attempt may help, after a pause when one is asked for.
+    Passing(Verdict, Option<Duration>),
+}
 
 impl Webhooks {
-    /// Sets up the clients.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let build = |insecure| {
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(5))
-                .user_agent(concat!("fairlead-operator/", env!("CARGO_PKG_VERSION")))
-                .tls_danger_accept_invalid_certs(insecure)
-                .build()
-        };
-        Ok(Self {
-            strict: build(false)?,
-            lax: build(true)?,
-        })
+    /// Webhooks are called as `outgoing` allows.
+    pub const fn new(outgoing: Outgoing) -> Self {
+        Self { outgoing }
     }
 
     /// Calls a hook until it answers or its retries are used up.
     ///
     /// `key` is the same for every attempt, so that the hook can tell a repetition.
     pub async fn call(&self, endpoint: &Endpoint, payload: &Payload, key: &str) -> Verdict {
-        let mut pause = FIRST_PAUSE;
-        let mut left = endpoint.retries;
+        let settings = Settings {
+            trust: if endpoint.insecure {
+                Trust::Anything
+            } else {
+                Trust::System
+            },
+            proxy: None,
+        };
+        let (client, url) = match self.outgoing.client(&endpoint.url, &settings).await {
+            Ok(found) => found,
+            Err(error) => return Verdict::Error(report(&error).to_string()),
+        };
+        let mut backoff = Backoff::new(endpoint.retries, LONGEST_PAUSE);
         loop {
-            let (verdict, again) = self.attempt(endpoint, payload, key).await;
-            if !again || left == 0 {
+            let request = client
+                .post(url.clone())
+                .timeout(endpoint.timeout)
+                .header("idempotency-key", key)
+                .json(payload);
+            let (verdict, asked) = match attempt(request, endpoint.timeout).await {
+                Attempt::Final(verdict) => return verdict,
+                Attempt::Passing(verdict, asked) => (verdict, asked),
+            };
+            let Some(pause) = backoff.pause(asked) else {
                 return verdict;
-            }
-            left -= 1;
+            };
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// One attempt, and whether another one could help.
-    async fn attempt(&self, endpoint: &Endpoint, payload: &Payload, key: &str) -> (Verdict, bool) {
-        let client = if endpoint.insecure {
-            &self.lax
-        } else {
-            &self.strict
-        };
-        let sent = client
-            .post(&endpoint.url)
-            .timeout(endpoint.timeout)
-            .header("idempotency-key", key)
-            .json(payload)
-            .send()
-            .await;
-        let answer = match sent {
-            Ok(answer) => answer,
-            Err(error) => return (Verdict::Error(unreachable(&error, endpoint.timeout)), true),
-        };
-        let status = answer.status();
-        if status.is_success() {
-            return (Verdict::Passed, false);
-        }
-        let again = status.is_server_error() || status.as_u16() == 429;
-        let body = answer.text().await.unwrap_or_default();
-        let mut why = format!("it answered {}", status.as_u16());
-        if status.is_redirection() {
-            why.push_str(", and redirects are not followed");
-        }
-        let excerpt: String = body.trim().chars().take(EXCERPT).collect();
-        if !excerpt.is_empty() {
-            why.push_str(": ");
-            why.push_str(&excerpt);
-        }
-        (Verdict::Failed(why), again)
     }
 }
 
-fn unreachable(error: &reqwest::Error, timeout: Duration) -> String {
-    if error.is_timeout() {
-        format!("it did not answer within {timeout:?}")
-    } else if error.is_connect() {
-        "it does not accept connections".to_owned()
-    } else if error.is_builder() {
-        "its URL is not valid".to_owned()
+async fn attempt(request: reqwest::RequestBuilder, timeout: Duration) -> Attempt {
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) if outgoing::refusal(&error).is_some() || error.is_builder() => {
+            return Attempt::Final(Verdict::Error(outgoing::describe(&error)));
+        }
+        Err(error) if error.is_timeout() => {
+            let why = format!("it did not answer within {timeout:?}");
+            return Attempt::Passing(Verdict::Error(why), None);
+        }
+        Err(error) => return Attempt::Passing(Verdict::Error(outgoing::describe(&error)), None),
+    };
+    let status = answer.status();
+    if status.is_success() {
+        return Attempt::Final(Verdict::Passed);
+    }
+    let asked = retry_after(answer.headers(), clock::now());
+    let mut why = format!("it answered {}", status.as_u16());
+    if status.is_redirection() {
+        why.push_str(", and redirects are not followed");
+    }
+    let excerpt = excerpt(answer).await;
+    if !excerpt.is_empty() {
+        why.push_str(": ");
+        why.push_str(&excerpt);
+    }
+    if is_passing(status) {
+        Attempt::Passing(Verdict::Failed(why), asked)
     } else {
-        "the request failed".to_owned()
+        Attempt::Final(Verdict::Failed(why))
     }
 }
+
+/// The start of a body; what follows is not read.
+async fn excerpt(mut answer: reqwest::Response) -> String {
+    let mut body = Vec::new();
+    // A body that breaks off is shown as far as it came.
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= MOST_BODY {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&body);
+    text.trim().chars().take(EXCERPT).collect()
+}
+
+#[cfg(test)]
+mod tests;

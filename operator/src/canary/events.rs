@@ -3,24 +3,22 @@
 //! None of it can hold a rollout up or fail it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::time::Duration;
 
 use fairlead_controller::events::{self, Recorder};
-use fairlead_crds::canary::{AlertProvider, AlertSeverity, Canary, CanaryAlert};
-use fairlead_rollout::{Event, Plan, Severity, State};
-use fairlead_runtime::tasks::Tasks;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
-use kube::{Client, ResourceExt};
+use fairlead_crds::canary::{AlertSeverity, Canary, CanaryAlert};
+use fairlead_rollout::{Event, Plan, Severity, State, Verdict};
+use fairlead_runtime::clock;
+use kube::ResourceExt;
 
-use super::measure::text;
-use super::validate::Validated;
-use crate::analysis::webhook::{Payload, Webhooks};
+use super::validate::{Validated, Webhook};
+use crate::analysis::webhook::{Endpoint, Payload, Webhooks};
 use crate::args::Alerts;
-use crate::notify::{Alert, Destination, Notifier};
+use crate::notify::{self, Alert, Destination, Kind, Loss, Providers, Queue};
+use crate::outgoing::Outgoing;
 
-/// The channel and the name of a provider that names none; Flagger's.
-const DEFAULT_CHANNEL: &str = "general";
+/// How long the operator's own event webhook may take; Flagger's figure.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A reason of the machine, as Kubernetes wants it.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +49,8 @@ pub(super) enum Trouble {
     Failed,
     /// Someone else insists on a field that the Canary owns.
     FieldFought,
-    /// An alert has no way to go.
-    AlertLost,
+    /// An alert or an event webhook did not arrive.
+    MessageLost,
 }
 
 impl Trouble {
@@ -67,7 +65,7 @@ impl events::Reason for Trouble {
             Self::TargetTaken => "TargetTaken",
             Self::Failed => "ReconcileFailed",
             Self::FieldFought => "FieldFought",
-            Self::AlertLost => "AlertNotSent",
+            Self::MessageLost => "MessageLost",
         }
     }
 
@@ -85,16 +83,57 @@ impl events::Reason for Trouble {
 pub(super) struct Teller {
     /// Writes events.
     pub(super) recorder: Recorder,
-    /// Takes alerts.
-    pub(super) notifier: Notifier,
-    /// Calls event webhooks.
+    /// Takes calls that nobody waits for.
+    pub(super) queue: Queue,
+    /// What became of them.
+    pub(super) metrics: notify::Metrics,
+    /// Calls chat services.
+    pub(super) outgoing: Outgoing,
+    /// Calls webhooks.
     pub(super) webhooks: Webhooks,
     /// Reads AlertProviders.
-    pub(super) client: Client,
+    pub(super) providers: Providers,
     /// The operator's own channel.
     pub(super) global: Alerts,
-    /// Runs calls that nobody waits for.
-    pub(super) tasks: Tasks,
+}
+
+/// Tells what became of one message.
+#[derive(Clone)]
+struct Told {
+    recorder: Recorder,
+    metrics: notify::Metrics,
+    canary: Canary,
+    receiver: String,
+}
+
+impl Told {
+    fn new(teller: &Teller, canary: &Canary, receiver: &str) -> Self {
+        // An event needs to know whom it is about, and no more.
+        let mut about = Canary::new(&canary.name_any(), Default::default());
+        about.metadata.namespace = canary.namespace();
+        about.metadata.uid = canary.uid();
+        Self {
+            recorder: teller.recorder.clone(),
+            metrics: teller.metrics.clone(),
+            canary: about,
+            receiver: receiver.to_owned(),
+        }
+    }
+
+    /// Counts it, and says so on the Canary when it is lost.
+    async fn note(&self, outcome: Result<(), Loss>) {
+        self.metrics.note(&outcome);
+        let Err(loss) = outcome else { return };
+        let note = format!("a message to {} is lost: {loss}", self.receiver);
+        tracing::warn!(
+            object.name = self.canary.name_any(),
+            object.namespace = self.canary.namespace(),
+            "{note}"
+        );
+        self.recorder
+            .publish(&self.canary, Trouble::MessageLost, note)
+            .await;
+    }
 }
 
 impl Teller {
@@ -119,11 +158,21 @@ impl Teller {
             self.recorder
                 .publish(canary, Reason(event.reason), event.note.clone())
                 .await;
-            self.call_event_hooks(plan, state, event);
+            self.call_event_hooks(canary, plan, state, event).await;
             if let Some(severity) = event.alert
                 && !is_muted(plan, event)
             {
-                self.alert(canary, plan, severity, event).await;
+                let alert = Alert {
+                    name: plan.name.clone(),
+                    namespace: plan.names.namespace.clone(),
+                    phase: state.phase.map_or("", fairlead_rollout::Phase::as_str),
+                    reason: event.reason.as_str(),
+                    severity,
+                    at: clock::now(),
+                    text: event.note.clone(),
+                    fields: self.fields(plan, event),
+                };
+                self.alert(canary, plan, alert).await;
             }
         }
     }
@@ -133,76 +182,114 @@ impl Teller {
         self.recorder.publish(canary, trouble, note).await;
     }
 
-    fn call_event_hooks(&self, plan: &Validated, state: &State, event: &Event) {
-        let kind = if event.reason.is_warning() {
-            "Warning"
-        } else {
-            "Normal"
-        };
-        let mut payload = payload(
-            plan,
-            state,
-            state.phase.map_or("", fairlead_rollout::Phase::as_str),
-        );
-        let global = self
-            .global
-            .event_webhook
-            .clone()
-            .filter(|_| plan.event_hooks.is_empty());
-        let global = global.map(|url| crate::analysis::webhook::Endpoint {
-            url,
-            timeout: std::time::Duration::from_secs(10),
-            retries: 0,
-            insecure: false,
+    /// Queues the calls of event webhooks: nobody waits for their answers.
+    async fn call_event_hooks(
+        &self,
+        canary: &Canary,
+        plan: &Validated,
+        state: &State,
+        event: &Event,
+    ) {
+        let now = clock::now().as_millisecond();
+        let run = state.run.as_ref().map_or((0, 0), |run| (run.id, run.step));
+        let uid = canary.uid().unwrap_or_default();
+        let global = self.global.event_webhook.iter().map(|url| Webhook {
+            kind: None,
+            name: "the operator's webhook".to_owned(),
+            endpoint: Endpoint {
+                url: url.clone(),
+                timeout: EVENT_TIMEOUT,
+                retries: 0,
+                insecure: false,
+            },
+            metadata: BTreeMap::new(),
+            mute_alert: false,
         });
-        let own = plan
-            .event_hooks
-            .iter()
-            .map(|hook| (hook.endpoint.clone(), hook.metadata.clone()));
-        for (endpoint, metadata) in own.chain(global.map(|endpoint| (endpoint, BTreeMap::new()))) {
-            payload.metadata = metadata;
-            payload.metadata.extend([
-                ("eventMessage".to_owned(), event.note.clone()),
-                ("eventType".to_owned(), kind.to_owned()),
-                (
-                    "timestamp".to_owned(),
-                    fairlead_runtime::clock::now().as_millisecond().to_string(),
-                ),
-            ]);
-            let (webhooks, payload) = (self.webhooks.clone(), payload.clone());
-            let name = plan.name.clone();
-            self.tasks.spawn_job("event webhook", async move {
-                let verdict = webhooks.call(&endpoint, &payload, "").await;
-                if let Some(why) = verdict.objection() {
-                    tracing::warn!(object.name = name, reason = why, "an event webhook failed");
+        let hooks: Vec<Webhook> = if plan.event_hooks.is_empty() {
+            global.collect()
+        } else {
+            plan.event_hooks.clone()
+        };
+        for hook in hooks {
+            let phase = state.phase.map_or("", fairlead_rollout::Phase::as_str);
+            let mut payload = payload(plan, state, phase);
+            payload.metadata = event_metadata(&hook, event, now);
+            let key = format!(
+                "{uid}/{}/{}/event/{}/{}/{now}",
+                run.0,
+                run.1,
+                hook.name,
+                event.reason.as_str()
+            );
+            let receiver = format!(
+                "event webhook `{}` of {}/{}",
+                hook.name, plan.names.namespace, plan.name
+            );
+            let told = Told::new(self, canary, &receiver);
+            let webhooks = self.webhooks.clone();
+            let call = {
+                let told = told.clone();
+                async move {
+                    let verdict = webhooks.call(&hook.endpoint, &payload, &key).await;
+                    let outcome = match verdict {
+                        Verdict::Passed => Ok(()),
+                        Verdict::Failed(why) => Err(Loss::Refused(why)),
+                        Verdict::Error(why) | Verdict::NoData(why) => Err(Loss::Unreachable(why)),
+                    };
+                    told.note(outcome).await;
                 }
-                Ok::<_, Infallible>(())
-            });
+            };
+            if let Err(full) = self.queue.push(receiver, call) {
+                told.note(Err(full.into())).await;
+            }
         }
     }
 
-    async fn alert(&self, canary: &Canary, plan: &Validated, severity: Severity, event: &Event) {
-        let alert = Alert {
-            name: plan.name.clone(),
-            namespace: plan.names.namespace.clone(),
-            severity,
-            text: event.note.clone(),
-            fields: self.fields(plan, event),
-        };
+    /// Leaves an alert in the queue for each of its receivers.
+    async fn alert(&self, canary: &Canary, plan: &Validated, alert: Alert) {
         if plan.alerts.is_empty() {
             if let Some(destination) = self.global_destination() {
-                self.notifier.send(alert, destination);
+                let found = std::future::ready(Ok(destination));
+                self.send(canary, "the operator's channel", &alert, found)
+                    .await;
             }
             return;
         }
-        for asked in plan.alerts.iter().filter(|asked| wants(asked, severity)) {
-            match self.destination(&plan.names.namespace, asked).await {
-                Ok(destination) => self.notifier.send(alert.clone(), destination),
-                Err(why) => {
-                    let note = format!("alert {} cannot be sent: {why}", asked.name);
-                    self.warn(canary, Trouble::AlertLost, note).await;
-                }
+        let wanted = plan
+            .alerts
+            .iter()
+            .filter(|asked| wants(asked, alert.severity));
+        for asked in wanted {
+            let reference = asked.provider_ref.clone();
+            let namespace = reference
+                .namespace
+                .unwrap_or_else(|| plan.names.namespace.clone());
+            let lane = format!("AlertProvider `{namespace}/{}`", reference.name);
+            let providers = self.providers.clone();
+            let found = async move { notify::fetch(&providers, &namespace, &reference.name).await };
+            self.send(canary, &lane, &alert, found).await;
+        }
+    }
+
+    /// Queues one delivery; `found` is where it goes, looked up when its turn comes.
+    async fn send<F>(&self, canary: &Canary, receiver: &str, alert: &Alert, found: F)
+    where
+        F: Future<Output = Result<Destination, Loss>> + Send + 'static,
+    {
+        let told = Told::new(self, canary, receiver);
+        let (outgoing, alert) = (self.outgoing.clone(), alert.clone());
+        let delivery = {
+            let told = told.clone();
+            async move {
+                let outcome = match found.await {
+                    Ok(destination) => notify::deliver(&outgoing, &alert, &destination).await,
+                    Err(loss) => Err(loss),
+                };
+                told.note(outcome).await;
             }
+        };
+        if let Err(full) = self.queue.push(receiver.to_owned(), delivery) {
+            told.note(Err(full.into())).await;
         }
     }
 
@@ -236,66 +323,25 @@ impl Teller {
         fields
     }
 
+    /// The operator's own channel: Slack, else Teams.
     fn global_destination(&self) -> Option<Destination> {
+        let global = &self.global;
+        if let Some(address) = &global.slack_url {
+            return Some(Destination {
+                kind: Kind::Slack,
+                address: address.clone(),
+                token: global.slack_token.clone(),
+                hmac_key: None,
+                channel: global.slack_channel.clone(),
+                username: global.slack_user.clone(),
+                proxy: global.slack_proxy_url.clone(),
+            });
+        }
         Some(Destination {
-            address: self.global.slack_url.clone()?,
-            token: self.global.slack_token.clone(),
-            channel: self.global.slack_channel.clone(),
-            username: self.global.slack_user.clone(),
-            proxy: self.global.slack_proxy_url.clone(),
-        })
-    }
-
-    /// The texts here name objects, never what they hold.
-    async fn destination(
-        &self,
-        namespace: &str,
-        asked: &CanaryAlert,
-    ) -> Result<Destination, String> {
-        let reference = &asked.provider_ref;
-        let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-        let provider = format!("AlertProvider `{namespace}/{}`", reference.name);
-        let api: Api<AlertProvider> = Api::namespaced(self.client.clone(), namespace);
-        let found = api.get_opt(&reference.name).await;
-        let found = found
-            .map_err(|error| format!("{provider} cannot be read: {error}"))?
-            .ok_or_else(|| format!("{provider} does not exist"))?
-            .spec;
-        let (mut address, mut token) = (found.address.clone(), None);
-        if let Some(secret) = &found.secret_ref {
-            let name = format!("Secret `{namespace}/{}`", secret.name);
-            let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-            let secret = api.get_opt(&secret.name).await;
-            let data = secret
-                .map_err(|error| format!("{name} cannot be read: {error}"))?
-                .ok_or_else(|| format!("{name} does not exist"))?
-                .data
-                .unwrap_or_default();
-            address = text(&data, "address").map(|address| address.trim().to_owned());
-            token = text(&data, "token");
-        }
-        let mut address = address
-            .filter(|address| !address.is_empty())
-            .ok_or_else(|| format!("{provider} has no address"))?;
-        match found.r#type.as_deref() {
-            Some("slack" | "rocket") => {}
-            Some("discord") if address.ends_with("/slack") => {}
-            Some("discord") => address.push_str("/slack"),
-            Some(other) => {
-                return Err(format!(
-                    "{provider} is of type {other}, which is not supported yet"
-                ));
-            }
-            None => return Err(format!("{provider} has no type")),
-        }
-        Ok(Destination {
-            address,
-            token,
-            channel: found.channel.unwrap_or_else(|| DEFAULT_CHANNEL.to_owned()),
-            username: found
-                .username
-                .unwrap_or_else(|| self.global.slack_user.clone()),
-            proxy: found.proxy,
+            kind: Kind::Msteams,
+            address: global.msteams_url.clone()?,
+            proxy: global.msteams_proxy_url.clone(),
+            ..Destination::default()
         })
     }
 }
@@ -310,6 +356,22 @@ pub(super) fn payload(plan: &Validated, state: &State, phase: &str) -> Payload {
         checksum: revision.unwrap_or_default(),
         metadata: BTreeMap::new(),
     }
+}
+
+/// What an event webhook is told beside the usual: the hook's own settings never hide the event.
+fn event_metadata(hook: &Webhook, event: &Event, millis: i64) -> BTreeMap<String, String> {
+    let kind = if event.reason.is_warning() {
+        "Warning"
+    } else {
+        "Normal"
+    };
+    let mut metadata = hook.metadata.clone();
+    metadata.extend([
+        ("eventMessage".to_owned(), event.note.clone()),
+        ("eventType".to_owned(), kind.to_owned()),
+        ("timestamp".to_owned(), millis.to_string()),
+    ]);
+    metadata
 }
 
 fn wants(asked: &CanaryAlert, severity: Severity) -> bool {

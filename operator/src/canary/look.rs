@@ -358,6 +358,7 @@ impl<'a> Look<'a> {
             Effect::Measure { key } => {
                 let check = Check {
                     client: self.context.client.clone(),
+                    outgoing: teller.outgoing.clone(),
                     plan: self.plan.clone(),
                     metrics_server: self.context.settings.metrics_server.clone(),
                 };

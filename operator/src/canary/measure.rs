@@ -1,25 +1,27 @@
 //! Asks the metrics of one check, one after the other, until one objects.
 
-use std::collections::BTreeMap;
-
-use fairlead_crds::canary::MetricTemplate;
+use fairlead_crds::canary::{MetricProvider, MetricTemplate};
 use fairlead_rollout::Verdict;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 
 use super::desk::Reply;
 use super::validate::{Metric, Source, Validated};
-use crate::analysis::prometheus::{Config, Credentials, Prometheus};
+use crate::analysis::access::Access;
+use crate::analysis::prometheus::Prometheus;
 use crate::analysis::template::{self, Variables};
-use crate::analysis::{self, Finding, builtin};
+use crate::analysis::web::Web;
+use crate::analysis::{self, Finding, Provider, QueryError, builtin};
+use crate::outgoing::{Outgoing, Trust};
 
 /// Everything that a check needs, owned, since it outlives the reconciliation that asked.
 #[derive(Clone)]
 pub(super) struct Check {
     /// The cluster, for templates and credentials.
     pub(super) client: Client,
+    /// Calls providers.
+    pub(super) outgoing: Outgoing,
     /// The Canary.
     pub(super) plan: Validated,
     /// The metrics server that is asked when nothing names another.
@@ -45,46 +47,49 @@ impl Check {
     }
 
     async fn measure(&self, metric: &Metric) -> Finding {
-        let prepared = self.prepare(metric).await;
-        let failed = |why: String, query: String| Finding {
-            metric: metric.name.clone(),
-            query,
-            values: Vec::new(),
-            range: metric.range,
-            verdict: Verdict::Error(format!("metric {}: {why}", metric.name)),
-        };
-        let (query, config) = match prepared {
-            Ok(prepared) => prepared,
-            Err(why) => return failed(why, String::new()),
-        };
-        match Prometheus::new(&config) {
-            Ok(provider) => analysis::measure(&provider, &metric.name, query, metric.range).await,
-            Err(error) => failed(error.to_string(), query),
+        match self.prepare(metric).await {
+            Ok((query, provider)) => {
+                analysis::measure(&*provider, &metric.name, query, metric.range).await
+            }
+            Err(why) => Finding {
+                metric: metric.name.clone(),
+                query: String::new(),
+                values: Vec::new(),
+                range: metric.range,
+                verdict: Verdict::Error(format!("metric {}: {why}", metric.name)),
+            },
         }
     }
 
     /// The query, and whom to ask.
-    async fn prepare(&self, metric: &Metric) -> Result<(String, Config), String> {
+    async fn prepare(&self, metric: &Metric) -> Result<(String, Box<dyn Provider>), String> {
         let variables = self.variables(metric);
-        let server = self.plan.metrics_server.clone();
-        let default = Config {
-            address: server.unwrap_or_else(|| self.metrics_server.clone()),
-            ..Config::default()
-        };
         match &metric.source {
-            Source::Builtin => builtin::query(&metric.name, &variables)
-                .map(|query| (query, default))
-                .ok_or_else(|| "it is not built in".to_owned()),
-            Source::Inline(text) => {
-                let query =
-                    template::render(text, &variables).map_err(|error| error.to_string())?;
-                Ok((query, default))
+            Source::Builtin => {
+                let query = builtin::query(&metric.name, &variables);
+                let query = query.ok_or("it is not built in")?;
+                Ok((query, self.default_provider().await?))
             }
-            Source::Template { namespace, name } => {
-                self.prepare_template(namespace, name, &variables, default)
-                    .await
-            }
+            Source::Inline(text) => Ok((render(text, &variables)?, self.default_provider().await?)),
+            Source::Template { namespace, name } => self
+                .prepare_template(namespace, name, &variables)
+                .await
+                .map_err(|why| format!("MetricTemplate `{namespace}/{name}`: {why}")),
         }
+    }
+
+    fn default_server(&self) -> String {
+        let server = self.plan.metrics_server.clone();
+        server.unwrap_or_else(|| self.metrics_server.clone())
+    }
+
+    async fn default_provider(&self) -> Result<Box<dyn Provider>, String> {
+        let access = Access {
+            address: self.default_server(),
+            ..Access::default()
+        };
+        let provider = Prometheus::new(&self.outgoing, &access).await;
+        Ok(Box::new(provider.map_err(|error| error.to_string())?))
     }
 
     async fn prepare_template(
@@ -92,62 +97,78 @@ impl Check {
         namespace: &str,
         name: &str,
         variables: &Variables,
-        default: Config,
-    ) -> Result<(String, Config), String> {
+    ) -> Result<(String, Box<dyn Provider>), String> {
         let api: Api<MetricTemplate> = Api::namespaced(self.client.clone(), namespace);
         let found = api.get_opt(name).await;
         let found = found
-            .map_err(|error| {
-                format!("MetricTemplate `{namespace}/{name}` cannot be read: {error}")
-            })?
-            .ok_or_else(|| format!("MetricTemplate `{namespace}/{name}` does not exist"))?;
+            .map_err(|error| format!("it cannot be read: {error}"))?
+            .ok_or("it does not exist")?;
+        let query = render(&found.spec.query, variables)?;
         let provider = found.spec.provider;
-        if provider.r#type != "prometheus" {
-            return Err(format!(
-                "MetricTemplate `{namespace}/{name}` asks for provider `{}`; only prometheus is \
-                 supported",
-                provider.r#type
-            ));
-        }
-        let query =
-            template::render(&found.spec.query, variables).map_err(|error| error.to_string())?;
-        let credentials = match &provider.secret_ref {
-            Some(secret) => self.credentials(namespace, &secret.name).await?,
-            None => Credentials::None,
+        let access = self.access(namespace, &provider).await?;
+        let explain = |error: QueryError| error.to_string();
+        let built: Box<dyn Provider> = match provider.r#type.as_str() {
+            "prometheus" => Box::new(
+                Prometheus::new(&self.outgoing, &access)
+                    .await
+                    .map_err(explain)?,
+            ),
+            "web" => {
+                let path = provider.json_path.as_deref().unwrap_or("$");
+                Box::new(
+                    Web::new(&self.outgoing, &access, path)
+                        .await
+                        .map_err(explain)?,
+                )
+            }
+            other => {
+                return Err(format!(
+                    "provider `{other}` is not supported; use prometheus or web"
+                ));
+            }
         };
-        let address = provider.address.filter(|address| !address.is_empty());
-        let headers = provider
-            .headers
-            .into_iter()
-            .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
-        let config = Config {
-            address: address.unwrap_or(default.address),
-            credentials,
-            headers: headers.collect(),
-            insecure_skip_verify: provider.insecure_skip_verify.unwrap_or(false),
-        };
-        Ok((query, config))
+        Ok((query, built))
     }
 
-    async fn credentials(&self, namespace: &str, name: &str) -> Result<Credentials, String> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = api
-            .get_opt(name)
-            .await
-            .map_err(|error| format!("Secret `{namespace}/{name}` cannot be read: {error}"))?
-            .ok_or_else(|| format!("Secret `{namespace}/{name}` does not exist"))?;
-        let data = secret.data.unwrap_or_default();
-        match (
-            text(&data, "token"),
-            text(&data, "username"),
-            text(&data, "password"),
-        ) {
-            (Some(token), _, _) => Ok(Credentials::Token(token)),
-            (None, Some(username), Some(password)) => Ok(Credentials::Basic { username, password }),
-            _ => Err(format!(
-                "Secret `{namespace}/{name}` holds neither `token` nor `username` and `password`"
-            )),
+    /// Where a template's provider is and how to ask it.
+    async fn access(&self, namespace: &str, provider: &MetricProvider) -> Result<Access, String> {
+        let address = provider
+            .address
+            .clone()
+            .filter(|address| !address.is_empty());
+        let address = match address {
+            Some(address) => address,
+            None if provider.r#type == "prometheus" => self.default_server(),
+            None => return Err("its provider has no address".to_owned()),
+        };
+        let headers = provider.headers.iter().flat_map(|(name, values)| {
+            values
+                .iter()
+                .map(move |value| (name.clone(), value.clone()))
+        });
+        let mut access = Access {
+            address,
+            headers: headers.collect(),
+            trust: if provider.insecure_skip_verify.unwrap_or(false) {
+                Trust::Anything
+            } else {
+                Trust::System
+            },
+            ..Access::default()
+        };
+        if let Some(secret) = &provider.secret_ref {
+            let name = format!("Secret `{namespace}/{}`", secret.name);
+            let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            let secret = api
+                .get_opt(&secret.name)
+                .await
+                .map_err(|error| format!("{name} cannot be read: {error}"))?
+                .ok_or_else(|| format!("{name} does not exist"))?;
+            access
+                .add_secret(&secret.data.unwrap_or_default())
+                .map_err(|why| format!("{name} {why}"))?;
         }
+        Ok(access)
     }
 
     fn variables(&self, metric: &Metric) -> Variables {
@@ -164,7 +185,6 @@ impl Check {
     }
 }
 
-/// A text in a Secret.
-pub(super) fn text(data: &BTreeMap<String, ByteString>, key: &str) -> Option<String> {
-    String::from_utf8(data.get(key)?.0.clone()).ok()
+fn render(text: &str, variables: &Variables) -> Result<String, String> {
+    template::render(text, variables).map_err(|error| error.to_string())
 }

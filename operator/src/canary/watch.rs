@@ -29,18 +29,19 @@ use super::{Context, Guarded, Metrics, Reference, Settings, reconcile};
 use crate::analysis::webhook::Webhooks;
 use crate::context;
 use crate::notify;
+use crate::outgoing::Outgoing;
 use crate::router::virtual_service::VirtualServices;
 use crate::workload::deployment::Deployments;
 
-/// Starts the Canary controller, and the queue of its alerts.
-pub fn spawn(
-    tasks: &Tasks,
-    base: &context::Context,
-    metrics: Metrics,
-    alerts: notify::Metrics,
-) -> Result<(), reqwest::Error> {
-    let (notifier, sender) = notify::queue(alerts);
-    tasks.spawn("alerts", sender.run(base.shutdown.clone()));
+/// Starts the Canary controller, and the queue of its messages.
+pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages: notify::Metrics) {
+    let queue = notify::Queue::default();
+    tasks.spawn("messages", queue.clone().run(base.shutdown.clone()));
+    let outgoing = Outgoing::start(
+        tasks,
+        base.client.clone(),
+        base.settings.allow_outgoing.clone(),
+    );
     let (desk, woken) = Desk::new(tasks.clone());
     let teller = Teller {
         recorder: Recorder::new(
@@ -48,11 +49,15 @@ pub fn spawn(
             super::FIELD_MANAGER,
             &base.settings.instance,
         ),
-        notifier,
-        webhooks: Webhooks::new()?,
-        client: base.client.clone(),
+        queue,
+        metrics: messages,
+        webhooks: Webhooks::new(outgoing.clone()),
+        outgoing,
+        providers: notify::Providers {
+            client: base.client.clone(),
+            username: base.settings.alerts.slack_user.clone(),
+        },
         global: base.settings.alerts.clone(),
-        tasks: tasks.clone(),
     };
     let scope = Scope {
         client: base.client.clone(),
@@ -97,7 +102,6 @@ pub fn spawn(
         run::run(controller, counted, context, options).await;
         Ok::<_, Infallible>(())
     });
-    Ok(())
 }
 
 /// What a change must touch to start a look: the spec, commands, or the life of the object.

@@ -1,23 +1,40 @@
-//! Slack messages: one attachment, as Flagger's users know it. Pure.
+//! Slack: a coloured attachment made of blocks. Pure.
+//!
+//! Blocks and their limits: <https://docs.slack.dev/reference/block-kit/blocks/section-block>.
 
 use fairlead_rollout::Severity;
 use serde_json::{Value, json};
 
-use super::{Alert, Destination};
+use super::{Alert, Destination, cut, escape};
+
+/// The most characters of a section's text.
+const MOST_TEXT: usize = 3000;
+/// The most fields of a section.
+const MOST_FIELDS: usize = 10;
+/// The most characters of a field.
+const MOST_FIELD: usize = 2000;
 
 /// The body of an incoming webhook or of `chat.postMessage`.
-pub fn message(alert: &Alert, destination: &Destination) -> Value {
+pub(super) fn body(alert: &Alert, destination: &Destination) -> Value {
     let color = match alert.severity {
         Severity::Info => "good",
         Severity::Warn => "warning",
         Severity::Error => "danger",
     };
+    let author = alert.author();
+    let text = format!("*{}*\n{}", escape(&author), escape(&alert.text));
+    let mut section = json!({ "type": "section", "text": markdown(&cut(&text, MOST_TEXT)) });
     let fields: Vec<Value> = alert
         .fields
         .iter()
-        .map(|(title, value)| json!({ "title": title, "value": value, "short": false }))
+        .take(MOST_FIELDS)
+        .map(|(name, value)| format!("*{}*\n{}", escape(name), escape(value)))
+        .map(|text| markdown(&cut(&text, MOST_FIELD)))
         .collect();
-    let author = format!("{}.{}", alert.name, alert.namespace);
+    // Slack refuses an empty list.
+    if !fields.is_empty() {
+        section["fields"] = json!(fields);
+    }
     json!({
         "channel": destination.channel,
         "username": destination.username,
@@ -25,38 +42,11 @@ pub fn message(alert: &Alert, destination: &Destination) -> Value {
         "attachments": [{
             "color": color,
             "fallback": format!("{author}: {}", alert.text),
-            "author_name": author,
-            "text": alert.text,
-            "mrkdwn_in": ["text"],
-            "fields": fields,
+            "blocks": [section],
         }],
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_names_the_canary_and_carries_no_secret() {
-        let alert = Alert {
-            name: "podinfo".to_owned(),
-            namespace: "test".to_owned(),
-            severity: Severity::Error,
-            text: "revision abc is rolled back".to_owned(),
-            fields: vec![("Cluster".to_owned(), "prod".to_owned())],
-        };
-        let destination = Destination {
-            address: "https://hooks/secret".to_owned(),
-            token: Some("secret".to_owned()),
-            channel: "releases".to_owned(),
-            username: "fairlead".to_owned(),
-            proxy: None,
-        };
-        let body = message(&alert, &destination);
-        assert_eq!(body["attachments"][0]["author_name"], "podinfo.test");
-        assert_eq!(body["attachments"][0]["color"], "danger");
-        assert_eq!(body["channel"], "releases");
-        assert!(!body.to_string().contains("secret"));
-    }
+fn markdown(text: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": text })
 }

@@ -285,7 +285,7 @@ async fn messages(stage: &Stage, teller: &mut Teller) -> Result<()> {
     );
     for message in &messages {
         let text = message
-            .pointer("/message/attachments/0/text")
+            .pointer("/message/attachments/0/fallback")
             .and_then(Value::as_str);
         say(format!(
             "             {}",
