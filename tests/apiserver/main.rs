@@ -5,7 +5,9 @@
 //! API server's own history of weights and endpoints.
 
 mod crash;
+mod edits;
 mod history;
+mod promotion;
 mod stage;
 mod stories;
 mod takeover;

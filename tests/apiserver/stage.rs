@@ -210,6 +210,17 @@ impl Scene {
         Ok(())
     }
 
+    /// Waits until the Canary is gone.
+    pub(crate) async fn until_gone(&self) -> Result<()> {
+        let found = self.canaries().get_opt("podinfo").await?;
+        let uid = found.and_then(|canary| canary.uid()).unwrap_or_default();
+        let gone = kube::runtime::wait::conditions::is_deleted(&uid);
+        let waiting = kube::runtime::wait::await_condition(self.canaries(), "podinfo", gone);
+        let ended = tokio::time::timeout(PATIENCE, waiting).await;
+        ended.with_context(|| format!("the Canary is still there: {}", self.log()))??;
+        Ok(())
+    }
+
     /// Waits for a phase.
     pub(crate) async fn until_phase(&self, phase: CanaryPhase) -> Result<Canary> {
         self.until(&format!("phase {phase}"), |canary| {
@@ -308,6 +319,11 @@ pub(crate) fn ready_reason(canary: &Canary) -> String {
         .into_iter()
         .find(|one| one.type_ == "Ready");
     ready.map(|one| one.reason).unwrap_or_default()
+}
+
+/// The canary's weight, as people see it.
+pub(crate) fn weight(canary: &Canary) -> Option<i64> {
+    canary.status.as_ref()?.canary_weight?.whole()
 }
 
 /// The name of an object, for messages.

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
-use crate::stage::{Stage, name, ready_reason};
-use crate::takeover;
+use crate::stage::{Stage, name, ready_reason, weight};
+use crate::{edits, promotion, takeover};
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -32,6 +32,13 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(takeover::at_rest(&stage)),
         Box::pin(takeover::in_flight(&stage)),
         Box::pin(takeover::failed(&stage)),
+        Box::pin(edits::an_invalid_edit_holds_the_run_but_not_its_safety(
+            &stage,
+        )),
+        Box::pin(edits::settings_reach_an_adopted_route_or_are_refused(
+            &stage,
+        )),
+        Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
     ];
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)
@@ -200,14 +207,8 @@ async fn deletion_gives_back(stage: &Stage) -> Result<()> {
         found.spec.as_ref().and_then(|spec| spec.replicas) == Some(1)
     };
     scene.until_deployment("podinfo", serves).await?;
-    let gone = || async { scene.canary().await.is_err() };
-    for _ in 0..300 {
-        if gone().await {
-            return scene.history.judge();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("the Canary is still there: {}", scene.log())
+    scene.until_gone().await?;
+    scene.history.judge()
 }
 
 async fn an_adopted_route_keeps_what_is_not_ours(stage: &Stage) -> Result<()> {
@@ -250,15 +251,10 @@ async fn an_adopted_route_keeps_what_is_not_ours(stage: &Stage) -> Result<()> {
         held.data
     );
     scene.delete_canary().await?;
-    for _ in 0..300 {
-        if scene.canary().await.is_err() {
-            let after = api.get("podinfo").await?.data["spec"].clone();
-            ensure!(after == before, "{after} is not {before}");
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("the Canary is still there: {}", scene.log())
+    scene.until_gone().await?;
+    let after = api.get("podinfo").await?.data["spec"].clone();
+    ensure!(after == before, "{after} is not {before}");
+    Ok(())
 }
 
 async fn a_changed_config_is_a_revision(stage: &Stage) -> Result<()> {
@@ -371,10 +367,6 @@ async fn the_primary_gets_an_autoscaler(stage: &Stage) -> Result<()> {
     scene.apply_target("podinfo:2").await?;
     scene.until_phase(CanaryPhase::Succeeded).await?;
     scene.check_rest("podinfo:2").await
-}
-
-fn weight(canary: &Canary) -> Option<i64> {
-    canary.status.as_ref()?.canary_weight?.whole()
 }
 
 async fn a_person_steers_a_run_and_the_status_tells(stage: &Stage) -> Result<()> {

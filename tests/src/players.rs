@@ -46,6 +46,8 @@ pub struct Conditions {
     pub hooks: BTreeMap<String, u16>,
     /// Images whose pods never become ready.
     pub broken: Vec<String>,
+    /// Images whose pods become ready as the canary but not as the primary.
+    pub broken_as_primary: Vec<String>,
     /// Whether the canary's endpoints are gone although its pods say ready.
     pub canary_lost: bool,
     /// Calls of webhooks, in order: name and idempotency key.
@@ -62,6 +64,7 @@ impl Default for Conditions {
             metric: "100".to_owned(),
             hooks: BTreeMap::new(),
             broken: Vec::new(),
+            broken_as_primary: Vec::new(),
             canary_lost: false,
             calls: Vec::new(),
             asked: Vec::new(),
@@ -327,7 +330,12 @@ impl Players {
             .spec
             .as_ref()
             .and_then(|pod| pod.containers.first()?.image.clone());
-        if image.is_some_and(|image| conditions.broken.contains(&image)) {
+        let is_broken = |image| {
+            let as_primary = name.ends_with("-primary");
+            conditions.broken.contains(image)
+                || (as_primary && conditions.broken_as_primary.contains(image))
+        };
+        if image.as_ref().is_some_and(is_broken) {
             return 0;
         }
         let now = Instant::now();
