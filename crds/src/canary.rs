@@ -120,7 +120,7 @@ pub struct TargetReference {
     /// API group and version, such as `apps/v1`.
     pub api_version: String,
     /// Kind of the workload.
-    #[schemars(transform = schema::one_of_texts(&["DaemonSet", "Deployment", "Service"]))]
+    #[schemars(transform = schema::one_of_texts(&["DaemonSet", "Deployment", "Service", "StatefulSet"]))]
     pub kind: String,
     /// Name of the workload, in this namespace.
     pub name: String,

@@ -12,6 +12,7 @@ mod events;
 mod execute;
 mod fights;
 mod history;
+mod inert;
 mod look;
 mod measure;
 mod metrics;
@@ -48,8 +49,8 @@ use self::events::{Teller, Trouble};
 use self::fights::Fights;
 use self::look::Look;
 use self::validate::Limits;
-use crate::router::Router;
-use crate::workload::Workload;
+use crate::router::Routers;
+use crate::workload::Workloads;
 
 /// The field manager of everything that a Canary writes.
 pub const FIELD_MANAGER: &str = "fairlead-operator";
@@ -68,8 +69,8 @@ struct Context {
     fights: Fights,
     teller: Teller,
     metrics: Metrics,
-    workload: Box<dyn Workload>,
-    router: Box<dyn Router>,
+    workloads: Workloads,
+    routers: Routers,
 }
 
 /// What the command line says about Canaries.

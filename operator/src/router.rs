@@ -4,19 +4,90 @@
 //! is decided elsewhere.
 
 use fairlead_controller::ApiError;
+use fairlead_crds::annotation;
 use fairlead_crds::canary::{Canary, CanaryMatch, CanaryService, Number};
 use fairlead_rollout::Split;
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource, ResourceExt};
+use kube::api::DynamicObject;
+use kube::{Client, Resource, ResourceExt};
+use serde_json::{Value, json};
 
+use self::http_route::HttpRoutes;
+use self::service::Services;
+use self::virtual_service::VirtualServices;
 use crate::canary::validate;
 
-pub mod virtual_service;
+mod http_route;
+mod service;
+mod virtual_service;
+
+pub use self::http_route::resource as http_routes;
+
+/// Who carries the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// A mesh, by VirtualServices and DestinationRules.
+    Istio,
+    /// Nobody but Services: the canary is judged without traffic of its own.
+    Kubernetes,
+    /// A gateway, by HTTPRoutes.
+    GatewayApi {
+        /// The API's version.
+        version: &'static str,
+    },
+}
+
+impl Provider {
+    /// Reads `spec.provider`.
+    fn parse(text: Option<&str>) -> Result<Self, validate::Error> {
+        match text {
+            None | Some("" | "istio") => Ok(Self::Istio),
+            Some("kubernetes") => Ok(Self::Kubernetes),
+            Some("gatewayapi:v1") => Ok(Self::GatewayApi { version: "v1" }),
+            Some("gatewayapi:v1beta1") => Ok(Self::GatewayApi { version: "v1beta1" }),
+            Some(other) => Err(validate::Error::Unsupported {
+                field: "spec.provider",
+                value: format!("`{other}`"),
+                instead: "`istio`, `gatewayapi:v1` or `kubernetes`",
+            }),
+        }
+    }
+}
+
+/// The routers of one cluster, by provider.
+#[derive(Clone, Debug)]
+pub struct Routers {
+    virtual_services: VirtualServices,
+    http_routes: HttpRoutes,
+    services: Services,
+}
+
+impl Routers {
+    /// Uses `client`.
+    pub fn new(client: &Client) -> Self {
+        Self {
+            virtual_services: VirtualServices::new(client.clone()),
+            http_routes: HttpRoutes::new(client.clone()),
+            services: Services,
+        }
+    }
+
+    /// The one of a provider.
+    pub fn of(&self, provider: Provider) -> &dyn Router {
+        match provider {
+            Provider::Istio => &self.virtual_services,
+            Provider::GatewayApi { .. } => &self.http_routes,
+            Provider::Kubernetes => &self.services,
+        }
+    }
+}
 
 /// What the routes of a Canary are to be, the split aside.
 #[derive(Clone, Debug)]
 pub struct RoutePlan {
+    /// Who carries the traffic.
+    pub provider: Provider,
     /// The namespace of all objects.
     pub namespace: String,
     /// The apex Service, and the routes to it.
@@ -69,7 +140,8 @@ impl RoutePlan {
         }
         let apex = service.name.clone().filter(|name| !name.is_empty());
         let apex = apex.unwrap_or_else(|| canary.spec.target_ref.name.clone());
-        Ok(Self {
+        let plan = Self {
+            provider: Provider::parse(canary.spec.provider.as_deref())?,
             namespace: canary.namespace().unwrap_or_default(),
             primary: format!("{apex}-primary"),
             canary: format!("{apex}-canary"),
@@ -79,7 +151,11 @@ impl RoutePlan {
             service,
             matches: canary.spec.analysis.r#match.clone(),
             mirror_weight: canary.spec.analysis.mirror_weight.map(Number::as_f64),
-        })
+        };
+        if let Provider::GatewayApi { .. } = plan.provider {
+            http_route::validate(&plan)?;
+        }
+        Ok(plan)
     }
 }
 
@@ -117,19 +193,19 @@ pub trait Router: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server did not give them.
-    #[error("failed to read VirtualService `{name}`")]
+    #[error("failed to read {object}")]
     Read {
         /// Which.
-        name: String,
+        object: String,
         /// Its answer.
         #[source]
         source: ApiError,
     },
     /// The API server did not take them.
-    #[error("failed to write VirtualService `{name}`")]
+    #[error("failed to write {object}")]
     Write {
         /// Which.
-        name: String,
+        object: String,
         /// Its answer.
         #[source]
         source: ApiError,
@@ -157,9 +233,52 @@ impl Error {
     }
 }
 
+/// Whether an object was made by the Canary that `owner` is.
+fn is_ours(object: &DynamicObject, owner: &OwnerReference) -> bool {
+    object
+        .owner_references()
+        .iter()
+        .any(|reference| reference.uid == owner.uid)
+}
+
+/// The metadata of routes that a Canary makes.
+fn metadata(plan: &RoutePlan, version: Option<&str>) -> Value {
+    let apex = plan.service.apex.clone().unwrap_or_default();
+    let mut annotations = apex.annotations;
+    annotations.insert(
+        annotation::KUSTOMIZE_RECONCILE.to_owned(),
+        annotation::DISABLED.to_owned(),
+    );
+    annotations.insert(
+        annotation::HELM_DRIFT_DETECTION.to_owned(),
+        annotation::DISABLED.to_owned(),
+    );
+    let mut metadata = json!({
+        "name": plan.apex,
+        "namespace": plan.namespace,
+        "annotations": annotations,
+        "ownerReferences": [plan.owner],
+    });
+    if !apex.labels.is_empty() {
+        metadata["labels"] = json!(apex.labels);
+    }
+    if let Some(version) = version {
+        metadata["resourceVersion"] = json!(version);
+    }
+    metadata
+}
+
+/// The regular expression for exactly this text.
+fn escape(text: &str) -> String {
+    let escaped = |c: char| {
+        let special = !c.is_alphanumeric() && c.is_ascii();
+        special.then_some('\\').into_iter().chain([c])
+    };
+    text.chars().flat_map(escaped).collect()
+}
+
 /// Whether `live` holds everything that `wanted` asks for; lists must agree in length.
-pub(crate) fn includes(live: &serde_json::Value, wanted: &serde_json::Value) -> bool {
-    use serde_json::Value;
+pub(crate) fn includes(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted
             .iter()

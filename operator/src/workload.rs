@@ -7,12 +7,82 @@ use std::collections::BTreeMap;
 use fairlead_controller::ApiError;
 use fairlead_rollout::{Readiness, Revision};
 use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Client;
+
+use self::controller::Controllers;
 
 pub mod autoscaler;
 pub mod configs;
-pub mod deployment;
+mod controller;
+mod daemon_set;
+mod deployment;
+mod history;
+mod primary;
+mod stateful_set;
+
+/// The node selector of a DaemonSet at rest; Flagger's.
+const SCALE_TO_ZERO: &str = "flagger.app/scale-to-zero";
+
+/// The kinds that can be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A Deployment.
+    Deployment,
+    /// A DaemonSet.
+    DaemonSet,
+    /// A StatefulSet.
+    StatefulSet,
+}
+
+impl Kind {
+    /// The field that says how many pods there are.
+    pub const fn size_field(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet => "spec.replicas",
+            Self::DaemonSet => "spec.template.spec.nodeSelector",
+        }
+    }
+
+    /// The kind's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::DaemonSet => "DaemonSet",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+}
+
+/// The workloads of one cluster, by kind.
+#[derive(Clone, Debug)]
+pub struct Workloads {
+    deployments: Controllers<Deployment>,
+    daemon_sets: Controllers<DaemonSet>,
+    stateful_sets: Controllers<StatefulSet>,
+}
+
+impl Workloads {
+    /// Uses `client`.
+    pub fn new(client: &Client) -> Self {
+        Self {
+            deployments: Controllers::new(client.clone()),
+            daemon_sets: Controllers::new(client.clone()),
+            stateful_sets: Controllers::new(client.clone()),
+        }
+    }
+
+    /// Those of one kind.
+    pub fn of(&self, kind: Kind) -> &dyn Workload {
+        match kind {
+            Kind::Deployment => &self.deployments,
+            Kind::DaemonSet => &self.daemon_sets,
+            Kind::StatefulSet => &self.stateful_sets,
+        }
+    }
+}
 
 /// The two workloads of a Canary.
 #[derive(Clone, Debug)]
@@ -65,6 +135,8 @@ pub struct Snapshot {
 pub struct Template {
     /// The same for the same template, whatever version of us or of Kubernetes looks.
     pub identity: String,
+    /// The label of the pods that run it, as a selector.
+    pub label: String,
     /// The template itself.
     pub spec: PodTemplateSpec,
 }

@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt as _};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use fairlead_tests::players::{routes_resource, slice_resource};
+use fairlead_tests::players::{gateway_routes_resource, routes_resource, slice_resource};
 
 /// One thing that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ impl History {
     pub(crate) async fn record(self, client: Client, namespace: String, target: String) {
         let routes: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &namespace, &routes_resource());
+        let gateway_routes: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &namespace, &gateway_routes_resource());
         let slices: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), &namespace, &slice_resource());
         let workloads: Api<Deployment> = Api::namespaced(client, &namespace);
@@ -42,6 +44,9 @@ impl History {
         let primary = format!("{target}-primary");
         let recorded = tokio::try_join!(
             self.follow(&routes, |object| weight(&object.data).map(Fact::Weight)),
+            self.follow(&gateway_routes, |object| {
+                gateway_weight(&object.data).map(Fact::Weight)
+            }),
             self.follow(&slices, |object| {
                 let ready = object.data["endpoints"].as_array().map_or(0, Vec::len);
                 if object.name_any() == canary {
@@ -144,4 +149,18 @@ fn weight(data: &Value) -> Option<u8> {
             .is_some_and(|host| host.ends_with("-canary"))
     })?;
     canary["weight"].as_u64()?.try_into().ok()
+}
+
+/// The canary's weight in an HTTPRoute.
+fn gateway_weight(data: &Value) -> Option<u8> {
+    let backends = data["spec"]["rules"][0]["backendRefs"].as_array()?;
+    let is_canary = |one: &&Value| {
+        one["name"]
+            .as_str()
+            .is_some_and(|name| name.ends_with("-canary"))
+    };
+    backends.iter().find(is_canary)?["weight"]
+        .as_u64()?
+        .try_into()
+        .ok()
 }

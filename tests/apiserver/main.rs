@@ -7,7 +7,9 @@
 mod crash;
 mod edits;
 mod history;
+mod kinds;
 mod promotion;
+mod providers;
 mod stage;
 mod stories;
 mod takeover;

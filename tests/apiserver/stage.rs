@@ -18,7 +18,7 @@ use fairlead_tests::operator::Operator;
 use fairlead_tests::players::{self, World};
 
 /// How long a step of a story may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The API server and the outside world.
 pub(crate) struct Stage {
@@ -43,6 +43,7 @@ impl Stage {
                 manifest::apply(&client, &std::fs::read_to_string(&path)?).await?;
             }
         }
+        manifest::apply(&client, &serde_yaml_ng::to_string(&gateway_routes())?).await?;
         let world = World::default();
         let address = players::serve(world.clone()).await?;
         Ok(Self {
@@ -96,6 +97,31 @@ impl Stage {
         scene.apply_target("podinfo:1").await?;
         Ok(scene)
     }
+}
+
+/// The kind that clusters with a Gateway API have, without its schema.
+fn gateway_routes() -> Value {
+    let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "httproutes.gateway.networking.k8s.io",
+            "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "names": { "kind": "HTTPRoute", "plural": "httproutes" },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "subresources": { "status": {} },
+                "schema": { "openAPIV3Schema": {
+                    "type": "object", "properties": { "spec": open, "status": open },
+                } },
+            }],
+        },
+    })
 }
 
 /// One story's namespace.

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
-use crate::{edits, promotion, takeover};
+use crate::{edits, kinds, promotion, providers, takeover};
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -38,6 +38,14 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(edits::settings_reach_an_adopted_route_or_are_refused(
             &stage,
         )),
+        Box::pin(kinds::a_daemon_set_is_released_node_by_node(&stage)),
+        Box::pin(kinds::a_stateful_set_is_released_with_claims_of_its_own(
+            &stage,
+        )),
+        Box::pin(providers::a_gateway_is_led_by_weights_of_an_http_route(
+            &stage,
+        )),
+        Box::pin(providers::services_alone_are_released_blue_green(&stage)),
         Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
     ];
     stream::iter(stories)

@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod operator;
 pub mod players;
 pub mod program;
+mod revisions;
 pub mod story;
 pub mod timeline;
 pub mod tools;

@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use fairlead_runtime::clock;
 use futures::StreamExt as _;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -30,6 +30,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::revisions::{self, Revised};
 
 /// How long pods take to start.
 const START_UP: Duration = Duration::from_millis(150);
@@ -190,6 +192,9 @@ struct Known {
     services: Store<Service>,
     slices: Store<EndpointSlice>,
     routes: Store<DynamicObject>,
+    gateway_routes: Store<DynamicObject>,
+    daemon_sets: Store<DaemonSet>,
+    stateful_sets: Store<StatefulSet>,
 }
 
 impl Known {
@@ -202,15 +207,23 @@ impl Known {
         let resource = routes_resource();
         let api = Api::namespaced_with(client.clone(), namespace, &resource);
         let (routes, five) = cache(api, resource);
+        let resource = gateway_routes_resource();
+        let api = Api::namespaced_with(client.clone(), namespace, &resource);
+        let (gateway_routes, six) = cache(api, resource);
+        let (daemon_sets, seven) = cache(Api::namespaced(client.clone(), namespace), ());
+        let (stateful_sets, eight) = cache(Api::namespaced(client.clone(), namespace), ());
         let known = Self {
             deployments,
             sets,
             services,
             slices,
             routes,
+            gateway_routes,
+            daemon_sets,
+            stateful_sets,
         };
         let watching = async {
-            tokio::join!(one, two, three, four, five);
+            tokio::join!(one, two, three, four, five, six, seven, eight);
         };
         (known, watching)
     }
@@ -245,8 +258,34 @@ impl Players {
         for deployment in self.known.deployments.state() {
             running.push(self.deploy(&api, &deployment, &conditions).await?);
         }
+        let daemon_sets = self.known.daemon_sets.state();
+        running.extend(self.revise(&daemon_sets, &conditions).await?);
+        let stateful_sets = self.known.stateful_sets.state();
+        running.extend(self.revise(&stateful_sets, &conditions).await?);
         self.publish_endpoints(&running, &conditions).await?;
         self.confirm_routes().await
+    }
+
+    /// Keeps revisions of workloads without ReplicaSets, and reports their pods.
+    async fn revise<K: Revised>(
+        &mut self,
+        workloads: &[Arc<K>],
+        conditions: &Conditions,
+    ) -> Result<Vec<Running>> {
+        let mut running = Vec::new();
+        for workload in workloads {
+            let seen = revisions::keep(&self.client, &**workload).await?;
+            let template = serde_json::from_value(seen.template.clone())?;
+            let wanted = i32::try_from(seen.wanted)?;
+            let ready = self.ready_pods(&seen.name, &seen.hash, wanted, &template, conditions);
+            revisions::report(&self.client, &**workload, &seen, ready.into()).await?;
+            let labels = template.metadata.and_then(|meta| meta.labels);
+            running.push(Running {
+                labels: labels.unwrap_or_default(),
+                ready,
+            });
+        }
+        Ok(running)
     }
 
     /// Makes the ReplicaSet, numbers it, and reports the pods.
@@ -400,21 +439,41 @@ impl Players {
         Ok(())
     }
 
-    /// The proxies take every generation at once.
+    /// The proxies and gateways take every generation at once.
     async fn confirm_routes(&self) -> Result<()> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.namespace, &routes_resource());
-        for routes in self.known.routes.state() {
-            let generation = routes.metadata.generation;
-            if routes.data["status"]["observedGeneration"].as_i64() == generation {
-                continue;
-            }
-            let status = json!({ "status": {
+        let taken = |generation| {
+            json!({
                 "observedGeneration": generation,
                 "conditions": [{ "type": "Reconciled", "status": "True" }],
-            } });
-            let params = PatchParams::default();
-            api.patch_status(&routes.name_any(), &params, &Patch::Merge(status))
+            })
+        };
+        self.confirm(&self.known.routes, &routes_resource(), taken)
+            .await?;
+        let accepted = |generation| {
+            let condition =
+                json!({ "type": "Accepted", "status": "True", "observedGeneration": generation });
+            json!({ "parents": [{ "conditions": [condition] }] })
+        };
+        let known = &self.known.gateway_routes;
+        self.confirm(known, &gateway_routes_resource(), accepted)
+            .await
+    }
+
+    async fn confirm(
+        &self,
+        known: &Store<DynamicObject>,
+        resource: &ApiResource,
+        status: impl Fn(Option<i64>) -> Value,
+    ) -> Result<()> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, resource);
+        for routes in known.state() {
+            let status = status(routes.metadata.generation);
+            if routes.data["status"] == status {
+                continue;
+            }
+            let patch = Patch::Merge(json!({ "status": status }));
+            api.patch_status(&routes.name_any(), &PatchParams::default(), &patch)
                 .await?;
         }
         Ok(())
@@ -462,4 +521,10 @@ pub fn slice_resource() -> ApiResource {
 pub fn routes_resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
     ApiResource::from_gvk(&kind)
+}
+
+/// HTTPRoutes.
+pub fn gateway_routes_resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+    ApiResource::from_gvk_with_plural(&kind, "httproutes")
 }

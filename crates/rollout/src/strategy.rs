@@ -7,6 +7,10 @@ use crate::weight::{Ladder, Weight};
 
 /// A validated strategy: nobody below reads the raw spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
 pub struct Strategy {
     /// How traffic moves to the canary.
     pub plan: Plan,
@@ -20,6 +24,9 @@ pub struct Strategy {
     pub progress_deadline: SignedDuration,
     /// Promote after readiness, without traffic to the canary.
     pub skip_analysis: bool,
+    /// Whether traffic can be divided; otherwise the canary is judged without any, and the primary
+    /// has all of it until it runs the revision itself.
+    pub divides_traffic: bool,
     /// Whether nothing is to be done at all.
     pub suspended: bool,
     /// Whether a check has metrics to look at.

@@ -16,7 +16,7 @@ use super::observe::World;
 use super::revision::{compose, identity};
 use super::takeover;
 use super::validate::Validated;
-use crate::router::{self, Router};
+use crate::router::{self, Provider, Router};
 use crate::workload::autoscaler;
 use crate::workload::configs::{Configs, Copies, rename};
 use crate::workload::{self, PrimaryPlan, Selector, Workload};
@@ -119,8 +119,10 @@ impl Executor<'_> {
         for role in [Role::Primary, Role::Canary] {
             self.apply(&self.service(role, &target.selector, true))
                 .await?;
-            self.apply(&objects::destination_rule(role, &self.plan.route))
-                .await?;
+            if self.plan.route.provider == Provider::Istio {
+                self.apply(&objects::destination_rule(role, &self.plan.route))
+                    .await?;
+            }
         }
         let scaler = self
             .world

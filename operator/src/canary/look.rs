@@ -126,8 +126,8 @@ impl<'a> Look<'a> {
     async fn observe(&self, answers: Vec<Answer>, deleting: bool, state: &State) -> Result<World> {
         let observer = Observer {
             client: &self.context.client,
-            workload: &*self.context.workload,
-            router: &*self.context.router,
+            workload: self.context.workloads.of(self.plan.kind),
+            router: self.context.routers.of(self.plan.route.provider),
             plan: &self.plan,
             invalid: self.invalid.as_deref(),
         };
@@ -232,8 +232,8 @@ impl<'a> Look<'a> {
     ) -> Result<Progress> {
         let executor = Executor {
             client: &self.context.client,
-            workload: &*self.context.workload,
-            router: &*self.context.router,
+            workload: self.context.workloads.of(self.plan.kind),
+            router: self.context.routers.of(self.plan.route.provider),
             plan: &self.plan,
             world,
         };
@@ -269,10 +269,12 @@ impl<'a> Look<'a> {
                     .target
                     .as_ref()
                     .map(|target| target.replica_managers.join(", "));
-                let field = format!("spec.replicas={replicas}");
+                let field = format!("{}={replicas}", self.plan.kind.size_field());
                 let note = format!(
-                    "`spec.replicas` of Deployment `{}` is set again and again by {}; leave it out \
+                    "`{}` of {} `{}` is set again and again by {}; leave it out \
                      there: this Canary owns it",
+                    self.plan.kind.size_field(),
+                    self.plan.kind.as_str(),
                     self.plan.names.target,
                     managers
                         .filter(|names| !names.is_empty())
@@ -283,7 +285,7 @@ impl<'a> Look<'a> {
             }
             Effect::SetSplit { to, .. } => {
                 let note = format!(
-                    "the weights of VirtualService `{}` are changed again and again by someone \
+                    "the weights of the routes of `{}` are changed again and again by someone \
                      else; leave them out there: this Canary owns them",
                     self.plan.route.apex
                 );

@@ -21,7 +21,7 @@ use super::objects::{self, Role};
 use super::revision::compose;
 use super::takeover;
 use super::validate::Validated;
-use crate::router::{self, Router, Routes, includes};
+use crate::router::{self, Provider, Router, Routes, includes};
 use crate::workload::autoscaler;
 use crate::workload::configs::{self, Configs};
 use crate::workload::{self, Snapshot, Workload};
@@ -227,13 +227,21 @@ impl Observer<'_> {
             self.find(&services, &plan.apex),
             self.find(&services, &plan.primary),
             self.find(&services, &plan.canary),
-            self.find(&rules, &plan.primary),
-            self.find(&rules, &plan.canary),
+            self.find_rule(&rules, &plan.primary),
+            self.find_rule(&rules, &plan.canary),
         )?;
         Ok(Objects {
             services: [apex, primary, canary],
             rules: [primary_rule, canary_rule],
         })
+    }
+
+    /// A mesh's rule; other providers have none, and may not know the kind.
+    async fn find_rule(&self, rules: &ApiResource, name: &str) -> Result<Option<Value>, Error> {
+        match self.plan.route.provider {
+            Provider::Istio => self.find(rules, name).await,
+            Provider::Kubernetes | Provider::GatewayApi { .. } => Ok(None),
+        }
     }
 
     async fn find(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, Error> {
@@ -310,6 +318,7 @@ impl Observer<'_> {
         let Some(live) = live else { return false };
         let is_ours = objects::is_owned(live, &plan.owner);
         let wanted = objects::service(role, plan, &target.selector, pod, is_ours);
+        let rule = rule.filter(|_| plan.provider == Provider::Istio);
         let rule_stands = rule.is_none_or(|live| {
             let wanted = objects::destination_rule(role, plan);
             live.as_ref()

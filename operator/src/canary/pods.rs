@@ -48,8 +48,8 @@ impl Observer<'_> {
         let namespace = &self.plan.names.namespace;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let selector = format!(
-            "{}={},pod-template-hash={}",
-            target.selector.key, target.selector.value, template.identity
+            "{}={},{}",
+            target.selector.key, target.selector.value, template.label
         );
         let pods = api.list(&ListParams::default().labels(&selector)).await;
         let pods = pods.map_err(|source| Error::Read {

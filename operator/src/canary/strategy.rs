@@ -8,11 +8,14 @@ use fairlead_rollout::{Hook, Ladder, Plan, Strategy, Weight};
 use jiff::SignedDuration;
 
 use super::validate::{Error, Limits, Thresholds, Webhook};
+use crate::router::Provider;
 
 /// The pace of a Canary that names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a workload may take to become ready, unless the spec says otherwise.
 const DEFAULT_DEADLINE: i64 = 600;
+/// The checks of a Canary without routes that names no number; Flagger's.
+const UNDIVIDED_ITERATIONS: u32 = 10;
 /// How long the proxies may take to confirm a weight before the rollout goes on without.
 const ACK_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -20,6 +23,7 @@ const ACK_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 pub(super) fn strategy(
     spec: &CanarySpec,
     limits: Limits,
+    provider: Provider,
     hooks: &[Webhook],
     has_metrics: bool,
 ) -> Result<Strategy, Error> {
@@ -29,6 +33,7 @@ pub(super) fn strategy(
         "spec.analysis.stepWeightPromotion",
         analysis.step_weight_promotion,
     )?;
+    let divides = provider != Provider::Kubernetes;
     let named = |hook: &Webhook| {
         Some(Hook {
             name: hook.name.clone(),
@@ -36,12 +41,17 @@ pub(super) fn strategy(
         })
     };
     Ok(Strategy {
-        plan: plan(analysis, skips)?,
+        plan: if divides {
+            plan(analysis, skips)?
+        } else {
+            undivided(analysis)?
+        },
         interval: interval(analysis, limits)?,
         threshold: threshold(analysis)?,
         promotion_step: promotion.filter(|step| *step > Weight::ZERO),
         progress_deadline: deadline(spec.progress_deadline_seconds)?,
         skip_analysis: skips,
+        divides_traffic: divides,
         suspended: spec.suspend.unwrap_or(false),
         has_metrics,
         hooks: hooks.iter().filter_map(named).collect(),
@@ -56,6 +66,19 @@ pub(super) fn thresholds(analysis: &CanaryAnalysis) -> Result<Thresholds, Error>
     Ok(Thresholds {
         primary: ready("spec.analysis.primaryReadyThreshold", primary)?,
         canary: ready("spec.analysis.canaryReadyThreshold", canary)?,
+    })
+}
+
+/// Without routes there is blue/green only, whatever is asked for, as in Flagger.
+fn undivided(analysis: &CanaryAnalysis) -> Result<Plan, Error> {
+    let iterations = whole("spec.analysis.iterations", analysis.iterations)?;
+    let count = iterations.and_then(|count| u32::try_from(count).ok());
+    Ok(Plan::Iterations {
+        count: count
+            .filter(|count| *count > 0)
+            .unwrap_or(UNDIVIDED_ITERATIONS),
+        matched: false,
+        mirror: false,
     })
 }
 
@@ -221,6 +244,25 @@ mod tests {
                 ladder,
                 mirror: false,
             }),
+        );
+    }
+
+    #[test]
+    fn without_routes_there_is_blue_green_only() {
+        let read = |analysis: Value| {
+            undivided(&serde_json::from_value::<CanaryAnalysis>(analysis).unwrap())
+        };
+        let iterations = |count| {
+            Ok(Plan::Iterations {
+                count,
+                matched: false,
+                mirror: false,
+            })
+        };
+        assert_eq!(read(json!({ "stepWeight": 10 })), iterations(10));
+        assert_eq!(
+            read(json!({ "iterations": 3, "mirror": true })),
+            iterations(3)
         );
     }
 

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use fairlead_crds::canary::{Canary, CanaryAlert, ScalerReplicas};
+use fairlead_crds::canary::{Canary, CanaryAlert, ScalerReplicas, TargetReference};
 use fairlead_rollout::{HookKind, Strategy};
 use kube::ResourceExt;
 
+use super::inert::inert;
 use super::{checks, strategy};
 use crate::analysis::Range;
 use crate::analysis::webhook::Endpoint;
 use crate::router::RoutePlan;
-use crate::workload::Names;
+use crate::workload::{Kind, Names};
 
 /// What is wrong with a Canary, and how to put it right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +54,8 @@ pub struct Limits {
 pub struct Validated {
     /// Its name.
     pub name: String,
+    /// The kind of its workloads.
+    pub kind: Kind,
     /// The two workloads.
     pub names: Names,
     /// What the machine needs to know.
@@ -146,48 +149,51 @@ pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
     let spec = &canary.spec;
     let namespace = canary.namespace().unwrap_or_default();
     let target = &spec.target_ref;
-    if target.kind != "Deployment" || target.api_version != "apps/v1" {
-        return Err(Error::Unsupported {
-            field: "spec.targetRef",
-            value: format!("{} of {}", target.kind, target.api_version),
-            instead: "a Deployment of apps/v1",
-        });
-    }
-    if let Some(provider) = spec
-        .provider
-        .as_deref()
-        .filter(|provider| *provider != "istio")
-    {
-        return Err(Error::Unsupported {
-            field: "spec.provider",
-            value: format!("`{provider}`"),
-            instead: "`istio`, or leave it out",
-        });
-    }
+    let kind = kind(target)?;
     let route = RoutePlan::new(canary)?;
+    let provider = route.provider;
     let metrics = checks::metrics(&spec.analysis, &namespace)?;
     let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks)?;
-    let strategy = strategy::strategy(spec, limits, &hooks, !metrics.is_empty())?;
+    let strategy = strategy::strategy(spec, limits, provider, &hooks, !metrics.is_empty())?;
     Ok(Validated {
         name: canary.name_any(),
+        kind,
         names: Names::new(&namespace, &target.name),
         strategy,
         route,
         thresholds: strategy::thresholds(&spec.analysis)?,
-        autoscaler: autoscaler(canary)?,
+        autoscaler: autoscaler(canary, kind)?,
         hooks,
         event_hooks,
         metrics,
         alerts: spec.analysis.alerts.clone(),
         metrics_server: spec.metrics_server.clone(),
-        inert: inert(canary),
+        inert: inert(canary, provider),
     })
 }
 
-fn autoscaler(canary: &Canary) -> Result<Option<Autoscaler>, Error> {
+fn kind(target: &TargetReference) -> Result<Kind, Error> {
+    let kinds = [Kind::Deployment, Kind::DaemonSet, Kind::StatefulSet];
+    let found = kinds
+        .into_iter()
+        .find(|kind| target.api_version == "apps/v1" && target.kind == kind.as_str());
+    found.ok_or_else(|| Error::Unsupported {
+        field: "spec.targetRef",
+        value: format!("{} of {}", target.kind, target.api_version),
+        instead: "a Deployment, DaemonSet or StatefulSet of apps/v1",
+    })
+}
+
+fn autoscaler(canary: &Canary, kind: Kind) -> Result<Option<Autoscaler>, Error> {
     let Some(reference) = &canary.spec.autoscaler_ref else {
         return Ok(None);
     };
+    if kind == Kind::DaemonSet {
+        return Err(Error::Field {
+            field: "spec.autoscalerRef",
+            fix: "must be left out: a DaemonSet has as many pods as nodes".to_owned(),
+        });
+    }
     if reference.kind != "HorizontalPodAutoscaler" {
         return Err(Error::Unsupported {
             field: "spec.autoscalerRef.kind",
@@ -199,34 +205,4 @@ fn autoscaler(canary: &Canary) -> Result<Option<Autoscaler>, Error> {
         name: reference.name.clone(),
         limits: reference.primary_scaler_replicas.unwrap_or_default(),
     }))
-}
-
-fn inert(canary: &Canary) -> Vec<&'static str> {
-    let spec = &canary.spec;
-    let service = spec.service.clone().unwrap_or_default();
-    let scaler = spec.autoscaler_ref.clone().unwrap_or_default();
-    [
-        (
-            spec.analysis.session_affinity.is_some(),
-            "spec.analysis.sessionAffinity",
-        ),
-        (spec.ingress_ref.is_some(), "spec.ingressRef"),
-        (spec.route_ref.is_some(), "spec.routeRef"),
-        (spec.upstream_ref.is_some(), "spec.upstreamRef"),
-        (!service.mirror.is_empty(), "spec.service.mirror"),
-        (!service.gateway_refs.is_empty(), "spec.service.gatewayRefs"),
-        (
-            service.backend_timeout.is_some(),
-            "spec.service.backendTimeout",
-        ),
-        (service.mesh_name.is_some(), "spec.service.meshName"),
-        (!service.backends.is_empty(), "spec.service.backends"),
-        (
-            !scaler.primary_scaler_queries.is_empty(),
-            "spec.autoscalerRef.primaryScalerQueries",
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(is_set, field)| is_set.then_some(field))
-    .collect()
 }

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
+use fairlead_controller::client::is_served;
 use fairlead_controller::{Recorder, run};
 use fairlead_crds::canary::Canary;
 use fairlead_crds::networking::VirtualService;
 use fairlead_runtime::tasks::Tasks;
-use futures::Stream;
-use k8s_openapi::api::apps::v1::Deployment;
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, PartialObjectMeta};
+use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
@@ -30,8 +32,11 @@ use crate::analysis::webhook::Webhooks;
 use crate::context;
 use crate::notify;
 use crate::outgoing::Outgoing;
-use crate::router::virtual_service::VirtualServices;
-use crate::workload::deployment::Deployments;
+use crate::router::{self, Routers};
+use crate::workload::Workloads;
+
+/// How often an optional kind is looked for.
+const KIND_POLL: Duration = Duration::from_secs(60);
 
 /// Starts the Canary controller, and the queue of its messages.
 pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages: notify::Metrics) {
@@ -86,8 +91,8 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         fights: Fights::default(),
         teller,
         metrics: metrics.clone(),
-        workload: Box::new(Deployments::new(base.client.clone())),
-        router: Box::new(VirtualServices::new(base.client.clone())),
+        workloads: Workloads::new(&base.client),
+        routers: Routers::new(&base.client),
     });
     let options = run::Options {
         name: "canary",
@@ -172,6 +177,29 @@ impl Scope {
     }
 }
 
+/// Changes of HTTPRoutes, once the cluster knows the kind: it is installed by whoever needs it.
+fn http_routes(
+    scope: &Scope,
+) -> impl Stream<Item = Result<PartialObjectMeta<DynamicObject>, watcher::Error>> + Send + 'static {
+    let resource = router::http_routes("v1");
+    let client = scope.client.clone();
+    let api: Api<PartialObjectMeta<DynamicObject>> = match &scope.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let served = async move {
+        // Discovery cannot be watched.
+        while !matches!(is_served(&client, &resource).await, Ok(true)) {
+            tokio::time::sleep(KIND_POLL).await;
+        }
+    };
+    futures::stream::once(served).flat_map(move |()| {
+        watcher(api.clone(), watcher::Config::default())
+            .default_backoff()
+            .touched_objects()
+    })
+}
+
 fn watches(
     controller: Controller<Guarded>,
     scope: &Scope,
@@ -179,10 +207,17 @@ fn watches(
 ) -> Controller<Guarded> {
     controller
         .watches_stream(scope.changes::<Deployment>(), by_name(store, of_workload))
+        .watches_stream(scope.changes::<DaemonSet>(), by_name(store, of_workload))
+        .watches_stream(scope.changes::<StatefulSet>(), by_name(store, of_workload))
         .watches_stream(scope.changes::<Service>(), by_name(store, of_service))
         .watches_stream(
             scope.changes::<VirtualService>(),
             by_name(store, of_service),
+        )
+        .watches_stream_with(
+            http_routes(scope),
+            by_name(store, of_service),
+            router::http_routes("v1"),
         )
         .watches_stream(scope.changes::<EndpointSlice>(), by_label(store))
         .watches_stream(scope.changes::<ConfigMap>(), by_config(store, "configmap"))
@@ -207,7 +242,7 @@ fn of_service(canary: &Canary, name: &str) -> bool {
 }
 
 /// The Canaries that an object of this name concerns.
-fn by_name<K: Resource<DynamicType = ()>>(
+fn by_name<K: Resource>(
     store: &Store<Guarded>,
     concerns: fn(&Canary, &str) -> bool,
 ) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {

@@ -8,24 +8,23 @@ mod settings;
 
 use fairlead_rollout::Split;
 use futures::future::BoxFuture;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 
-use super::{Error, RoutePlan, Router, Routes};
+use super::{Error, RoutePlan, Router, Routes, is_ours};
 use crate::canary::FIELD_MANAGER;
 
 /// The kind that is written.
-pub fn resource() -> ApiResource {
+fn resource() -> ApiResource {
     let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
     ApiResource::from_gvk_with_plural(&kind, "virtualservices")
 }
 
 /// Divides traffic by the weights of a VirtualService.
 #[derive(Clone)]
-pub struct VirtualServices {
+pub(super) struct VirtualServices {
     client: Client,
 }
 
@@ -37,7 +36,7 @@ impl std::fmt::Debug for VirtualServices {
 
 impl VirtualServices {
     /// Uses `client`.
-    pub fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client) -> Self {
         Self { client }
     }
 
@@ -50,7 +49,7 @@ impl VirtualServices {
             .get_opt(&plan.apex)
             .await
             .map_err(|source| Error::Read {
-                name: plan.apex.clone(),
+                object: describe(plan),
                 source: source.into(),
             })
     }
@@ -66,7 +65,7 @@ impl VirtualServices {
             .patch(&plan.apex, params, patch)
             .await;
         patched.map(drop).map_err(|source| Error::Write {
-            name: plan.apex.clone(),
+            object: describe(plan),
             source: source.into(),
         })
     }
@@ -138,7 +137,7 @@ impl Router for VirtualServices {
                 Ok(_) => Ok(()),
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 Err(source) => Err(Error::Write {
-                    name: plan.apex.clone(),
+                    object: describe(plan),
                     source: source.into(),
                 }),
             }
@@ -146,12 +145,8 @@ impl Router for VirtualServices {
     }
 }
 
-/// Whether this Canary made it.
-fn is_ours(object: &DynamicObject, owner: &OwnerReference) -> bool {
-    object
-        .owner_references()
-        .iter()
-        .any(|reference| reference.uid == owner.uid)
+fn describe(plan: &RoutePlan) -> String {
+    format!("VirtualService `{}/{}`", plan.namespace, plan.apex)
 }
 
 /// Whether the control plane has seen every proxy take this generation.

@@ -1,19 +1,20 @@
-//! The copy of a Deployment that serves the promoted revision. Pure.
+//! The copy of a workload that serves the promoted revision. Pure.
 
 use std::collections::BTreeMap;
 
 use fairlead_crds::annotation;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::PodSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::{Value, json};
 
-use crate::workload::{Names, PrimaryPlan, Selector};
+use super::controller::Controller;
+use super::{Names, PrimaryPlan, Selector};
 
 /// The copy of the target that serves the promoted revision.
-pub(super) fn build(
+pub(super) fn build<K: Controller>(
     names: &Names,
     plan: PrimaryPlan<'_>,
-) -> Result<serde_json::Value, serde_json::Error> {
+) -> Result<Value, serde_json::Error> {
     let PrimaryPlan {
         target,
         mut template,
@@ -47,29 +48,26 @@ pub(super) fn build(
         annotation::KUSTOMIZE_RECONCILE.to_owned(),
         annotation::DISABLED.to_owned(),
     );
-    let settings: DeploymentSpec = serde_json::from_value(target.settings["spec"].clone())?;
-    let deployment = Deployment {
-        metadata: ObjectMeta {
-            name: Some(names.primary.clone()),
-            namespace: Some(names.namespace.clone()),
-            labels: Some(labels),
-            annotations: Some(annotations),
-            owner_references: Some(vec![owner]),
-            resource_version: guard,
-            ..ObjectMeta::default()
-        },
-        spec: Some(DeploymentSpec {
-            replicas: Some(i32::try_from(replicas).unwrap_or(i32::MAX)),
-            selector: LabelSelector {
-                match_labels: Some([(key.clone(), value)].into()),
-                ..LabelSelector::default()
-            },
-            template,
-            ..settings
-        }),
-        status: None,
-    };
-    serde_json::to_value(&deployment)
+    let mut metadata = json!({
+        "name": names.primary,
+        "namespace": names.namespace,
+        "labels": labels,
+        "annotations": annotations,
+        "ownerReferences": [owner],
+    });
+    if let Some(guard) = guard {
+        metadata["resourceVersion"] = json!(guard);
+    }
+    let mut spec = target.settings["spec"].clone();
+    json_patch::merge(&mut spec, &K::size(replicas));
+    spec["selector"] = json!({ "matchLabels": { key: value } });
+    spec["template"] = serde_json::to_value(template)?;
+    Ok(json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": metadata,
+        "spec": spec,
+    }))
 }
 
 /// Makes anti-affinity and spreading of the target's pods mean the primary's own pods.
@@ -124,12 +122,16 @@ fn keep_apart(pod: &mut PodSpec, selector: &Selector) {
 #[cfg(test)]
 mod tests {
     use fairlead_rollout::{Readiness, Revision};
-    use serde_json::{Value, json};
+    use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 
     use super::*;
     use crate::workload::Snapshot;
 
     fn primary(template: Value) -> Value {
+        primary_of::<Deployment>(template)
+    }
+
+    fn primary_of<K: Controller>(template: Value) -> Value {
         let target = Snapshot {
             resource_version: "1".to_owned(),
             desired: 2,
@@ -157,7 +159,7 @@ mod tests {
             owner: Default::default(),
             guard: Some("7".to_owned()),
         };
-        build(&Names::new("test", "podinfo"), plan).unwrap()
+        build::<K>(&Names::new("test", "podinfo"), plan).unwrap()
     }
 
     #[test]
@@ -182,6 +184,17 @@ mod tests {
             json!({ "app": "podinfo-primary", "version": "v1" })
         );
         assert_eq!(pod["annotations"][annotation::REVISION], "abc");
+    }
+
+    #[test]
+    fn only_kinds_with_replicas_get_some() {
+        let template = json!({ "metadata": {} });
+        let deployment = primary_of::<Deployment>(template.clone());
+        assert_eq!(deployment["kind"], "Deployment");
+        assert_eq!(deployment["spec"]["replicas"], 2);
+        let daemon_set = primary_of::<DaemonSet>(template);
+        assert_eq!(daemon_set["apiVersion"], "apps/v1");
+        assert!(daemon_set["spec"]["replicas"].is_null());
     }
 
     #[test]

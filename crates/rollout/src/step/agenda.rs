@@ -34,8 +34,8 @@ pub(super) struct Objection {
 }
 
 /// What a run does next when nothing objects.
-pub(super) fn next_move(plan: &Plan, run: &Run) -> Move {
-    match plan {
+pub(super) fn next_move(strategy: &Strategy, run: &Run) -> Move {
+    match &strategy.plan {
         Plan::Weighted { ladder, mirror } => {
             if *mirror && run.weight == Weight::ZERO && !run.mirrored {
                 return Move::Mirror;
@@ -46,7 +46,7 @@ pub(super) fn next_move(plan: &Plan, run: &Run) -> Move {
             // A canary that kept all traffic after a failed promotion has nothing to iterate to.
             if run.iterations < *count {
                 Move::Iterate
-            } else if *matched || run.weight == Weight::FULL {
+            } else if *matched || run.weight == Weight::FULL || !strategy.divides_traffic {
                 Move::Promote
             } else {
                 Move::Weight(Weight::FULL)
@@ -70,16 +70,16 @@ pub(super) fn agenda(strategy: &Strategy, run: &Run) -> Vec<Probe> {
             probes.push(Probe::Metrics);
         }
     }
-    for gate in gates(&strategy.plan, run) {
+    for gate in gates(strategy, run) {
         probes.extend(strategy.probes(*gate));
     }
     probes
 }
 
 /// Who must agree to the next move.
-fn gates(plan: &Plan, run: &Run) -> &'static [HookKind] {
-    let weighted = matches!(plan, Plan::Weighted { .. });
-    match next_move(plan, run) {
+fn gates(strategy: &Strategy, run: &Run) -> &'static [HookKind] {
+    let weighted = matches!(strategy.plan, Plan::Weighted { .. });
+    match next_move(strategy, run) {
         Move::Mirror | Move::Iterate => &[],
         // As in Flagger, the step that ends mirroring is not asked for.
         Move::Weight(_) if weighted && run.mirrored => &[],

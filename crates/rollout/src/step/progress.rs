@@ -165,7 +165,7 @@ impl Machine<'_> {
         }
         self.run()?.objection = None;
         let run = self.run()?.clone();
-        self.make(next_move(&self.strategy.plan, &run))
+        self.make(next_move(self.strategy, &run))
     }
 
     /// When the next check may begin: an interval after the last weight took effect or the last

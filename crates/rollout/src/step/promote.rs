@@ -97,10 +97,11 @@ impl Machine<'_> {
     fn fail_promotion(&mut self, why: &str) -> Last {
         let canary_is_ready = self.canary().is_ready();
         let current = self.seen.current().cloned();
+        let divides = self.strategy.divides_traffic;
         let run = self.run()?;
         let revision = run.revision.clone();
         let runs_this = current.as_ref() == Some(&revision);
-        let retained = canary_is_ready && runs_this;
+        let retained = canary_is_ready && runs_this && divides;
         run.weight = if retained { Weight::FULL } else { Weight::ZERO };
         run.objection = Some(format!("the primary did not come up: {why}"));
         self.state.retained = retained;

@@ -333,6 +333,42 @@ fn blue_green_moves_traffic_once_after_its_iterations() {
     assert_eq!((world.phase(), world.weight()), (Phase::Succeeded, 0));
 }
 
+fn undivided() -> Strategy {
+    let plan = Plan::Iterations {
+        count: 2,
+        matched: false,
+        mirror: false,
+    };
+    Strategy {
+        plan,
+        divides_traffic: false,
+        ..weighted(1, 1)
+    }
+}
+
+#[test]
+fn without_routes_a_canary_is_judged_and_promoted_without_traffic() {
+    let mut world = World::initialized(undivided());
+    world.act(Act::Release(Nature::Good));
+    for _ in 0..120 {
+        world.run_for(1);
+        assert_eq!(world.weight(), 0);
+    }
+    assert_eq!((world.phase(), world.measures), (Phase::Succeeded, 2));
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+}
+
+#[test]
+fn without_routes_a_promotion_that_fails_leaves_the_canary_nothing() {
+    let mut world = World::initialized(undivided());
+    let promoted = world.primary_revision();
+    world.act(Act::Release(Nature::BrokenAsPrimary));
+    world.run_until(240, |world| world.phase() == Phase::Failed);
+    world.run_for(10);
+    assert_eq!((world.weight(), world.canary_replicas()), (0, 0));
+    assert_eq!(world.primary_revision(), promoted);
+}
+
 #[test]
 fn mirroring_precedes_the_first_weight() {
     let ladder = Ladder::Linear {

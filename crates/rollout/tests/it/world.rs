@@ -138,6 +138,7 @@ pub(crate) fn weighted(step: i64, max: i64) -> Strategy {
         promotion_step: None,
         progress_deadline: SignedDuration::from_secs(60),
         skip_analysis: false,
+        divides_traffic: true,
         suspended: false,
         has_metrics: true,
         hooks: Vec::new(),

@@ -1,6 +1,5 @@
 //! The VirtualService that a Canary makes: it follows `spec.service` in full. Pure.
 
-use fairlead_crds::annotation;
 use fairlead_crds::canary::{CanaryHeaderMatch, CanaryMatch};
 use fairlead_crds::networking::HttpMatchRequest;
 use fairlead_rollout::{Split, Weight};
@@ -9,7 +8,7 @@ use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use super::settings::{settings, without_nulls};
-use crate::router::{RoutePlan, Routes, includes};
+use crate::router::{RoutePlan, Routes, escape, includes, metadata};
 
 /// The split that it holds, and whether all else is as planned.
 pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
@@ -59,32 +58,10 @@ fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
 
 /// The whole object.
 pub(super) fn build(plan: &RoutePlan, split: Split, version: Option<&str>) -> Value {
-    let apex = plan.service.apex.clone().unwrap_or_default();
-    let mut annotations = apex.annotations;
-    annotations.insert(
-        annotation::KUSTOMIZE_RECONCILE.to_owned(),
-        annotation::DISABLED.to_owned(),
-    );
-    annotations.insert(
-        annotation::HELM_DRIFT_DETECTION.to_owned(),
-        annotation::DISABLED.to_owned(),
-    );
-    let mut metadata = json!({
-        "name": plan.apex,
-        "namespace": plan.namespace,
-        "annotations": annotations,
-        "ownerReferences": [plan.owner],
-    });
-    if !apex.labels.is_empty() {
-        metadata["labels"] = json!(apex.labels);
-    }
-    if let Some(version) = version {
-        metadata["resourceVersion"] = json!(version);
-    }
     json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": "VirtualService",
-        "metadata": metadata,
+        "metadata": metadata(plan, version),
         "spec": spec(plan, split),
     })
 }
@@ -230,13 +207,7 @@ fn header(value: &CanaryHeaderMatch) -> Value {
         regex,
     } = value;
     if let Some(suffix) = suffix {
-        let escaped: String = suffix
-            .chars()
-            .flat_map(|c| {
-                let escape = !c.is_alphanumeric() && c.is_ascii();
-                escape.then_some('\\').into_iter().chain([c])
-            })
-            .collect();
+        let escaped = escape(suffix);
         return json!({ "regex": format!(".*{escaped}") });
     }
     without_nulls(json!({ "exact": exact, "prefix": prefix, "regex": regex }))
