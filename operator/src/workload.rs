@@ -11,6 +11,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
+use kube::core::{ApiResource, GroupVersionKind};
 
 use self::controller::Controllers;
 
@@ -53,6 +54,11 @@ impl Kind {
             Self::DaemonSet => "DaemonSet",
             Self::StatefulSet => "StatefulSet",
         }
+    }
+
+    /// How the API server knows it.
+    pub fn resource(self) -> ApiResource {
+        ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.as_str()))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use fairlead_controller::ApiError;
 use fairlead_rollout::{Effect, Revision, Split};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use kube::Client;
@@ -226,7 +225,7 @@ impl Executor<'_> {
             return Err(Error::Moved(revision.clone()));
         };
         let names = &self.plan.names;
-        let resource = ApiResource::erase::<Deployment>(&());
+        let resource = self.plan.kind.resource();
         let guard = &primary.resource_version;
         let marked = takeover::mark(self.client, &resource, names, guard, revision).await;
         marked.map_err(|source| Error::Write {

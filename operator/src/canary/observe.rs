@@ -9,7 +9,6 @@ use fairlead_controller::ApiError;
 use fairlead_rollout::{
     Answer, Inheritance, Observation, Phase, Request, Revision, Role as Side, State,
 };
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
@@ -188,7 +187,7 @@ impl Observer<'_> {
         if !state.is_foreign() {
             return Ok(None);
         }
-        let resource = ApiResource::erase::<Deployment>(&());
+        let resource = self.plan.kind.resource();
         let names = &self.plan.names;
         let left = takeover::inheritance(self.client, &resource, names, target, configs);
         Ok(Some(left.await?))
