@@ -7,7 +7,7 @@ use fairlead_crds::canary::{Canary, CanaryPhase};
 use fairlead_tests::{ApiServer, manifest, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -44,6 +44,7 @@ impl Stage {
             }
         }
         manifest::apply(&client, &serde_yaml_ng::to_string(&gateway_routes())?).await?;
+        until_served(&client, &players::gateway_routes_resource()).await?;
         let world = World::default();
         let address = players::serve(world.clone()).await?;
         Ok(Self {
@@ -97,6 +98,18 @@ impl Stage {
         scene.apply_target("podinfo:1").await?;
         Ok(scene)
     }
+}
+
+/// Waits until the objects of a new kind can be listed: nothing tells of it.
+async fn until_served(client: &Client, resource: &ApiResource) -> Result<()> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+    let listed = async {
+        while api.list(&ListParams::default()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, listed).await;
+    ended.with_context(|| format!("{} is not served", resource.plural))
 }
 
 /// The kind that clusters with a Gateway API have, without its schema.
