@@ -290,6 +290,14 @@ async fn publish(object: &GitRepository, outcome: &Result<Outcome, Error>, conte
     }
 }
 
+/// Shorter intervals, and an interval of zero, would keep us busy with one object.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The interval that is kept where the spec asks for this one.
+pub(crate) fn paced(interval: Duration) -> Duration {
+    interval.max(SHORTEST_INTERVAL)
+}
+
 /// Spreads objects of the same interval; `roll` is in `0.0..1.0`.
 pub(crate) fn jittered(interval: Duration, roll: f64) -> Duration {
     interval.mul_f64(1.0 + JITTER * (2.0 * roll - 1.0))

@@ -8,6 +8,7 @@ use fairlead_crds::source::{GitRepository, GitRepositoryRef};
 use kube::ResourceExt as _;
 
 use super::dereference::Dereferenced;
+use super::paced;
 use crate::artifact::store::Owner;
 use crate::fetch::{Credentials, Reference};
 
@@ -114,7 +115,7 @@ pub fn validate(
         owner: owner(object),
         url,
         reference: reference(spec.reference.as_ref()),
-        interval: duration("spec.interval", &spec.interval)?,
+        interval: paced(duration("spec.interval", &spec.interval)?),
         timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         credentials: auth.credentials,
         known_hosts: auth.known_hosts,
@@ -292,4 +293,32 @@ fn duration(field: &'static str, text: &str) -> Result<Duration, Error> {
         field,
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlead_crds::source::GitRepositorySpec;
+
+    use super::*;
+
+    fn validated(url: &str, interval: &str) -> ValidatedGitRepository {
+        let spec = GitRepositorySpec {
+            url: url.to_owned(),
+            interval: interval.to_owned(),
+            ..GitRepositorySpec::default()
+        };
+        let nothing = Dereferenced {
+            secret: None,
+            proxy: None,
+        };
+        validate(&GitRepository::new("a", spec), &nothing).unwrap()
+    }
+
+    #[test]
+    fn no_interval_keeps_the_controller_busy_with_one_repository() {
+        let interval = |text| validated("https://example.test/a", text).interval;
+        assert_eq!(interval("0s"), Duration::from_secs(1));
+        assert_eq!(interval("1ms"), Duration::from_secs(1));
+        assert_eq!(interval("5m"), Duration::from_mins(5));
+    }
 }

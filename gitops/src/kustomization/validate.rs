@@ -11,6 +11,7 @@ use fairlead_kustomize::{Customization, Id, Image, PatchEntry, Selector, substit
 use kube::ResourceExt as _;
 
 use super::dereference::{self, Dependency, Dereferenced};
+use crate::git_repository::paced;
 
 /// No budget for build, apply and health is shorter; Flux's bound.
 const MIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -105,11 +106,11 @@ pub fn validate(
     let spec = &object.spec;
     refuse_unsupported(spec)?;
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let interval = duration("spec.interval", &spec.interval)?;
+    let interval = paced(duration("spec.interval", &spec.interval)?);
     let optional =
         |field, text: Option<&String>| text.map(|text| duration(field, text)).transpose();
     let retry_interval =
-        optional("spec.retryInterval", spec.retry_interval.as_ref())?.unwrap_or(interval);
+        optional("spec.retryInterval", spec.retry_interval.as_ref())?.map_or(interval, paced);
     let timeout = optional("spec.timeout", spec.timeout.as_ref())?
         .unwrap_or_else(|| interval.saturating_sub(MIN_TIMEOUT))
         .max(MIN_TIMEOUT);
