@@ -53,7 +53,10 @@ impl ValidatedGitRepository {
             .split_once("://")
             .and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?)))
         {
-            Some((scheme, (user, rest))) if user.contains(':') && !user.contains('/') => {
+            // Over HTTP a user's name alone may be a token.
+            Some((scheme, (user, rest)))
+                if (user.contains(':') || scheme != "ssh") && !user.contains('/') =>
+            {
                 format!("{scheme}://{rest}")
             }
             _ => self.url.clone(),
@@ -320,5 +323,22 @@ mod tests {
         assert_eq!(interval("0s"), Duration::from_secs(1));
         assert_eq!(interval("1ms"), Duration::from_secs(1));
         assert_eq!(interval("5m"), Duration::from_mins(5));
+    }
+
+    #[test]
+    fn a_token_in_a_url_is_not_shown() {
+        let shown = |url| validated(url, "1m").url_without_credentials();
+        assert_eq!(
+            shown("https://token@example.test/a"),
+            "https://example.test/a"
+        );
+        assert_eq!(
+            shown("https://user:word@example.test/a"),
+            "https://example.test/a"
+        );
+        assert_eq!(
+            shown("https://example.test/a@b"),
+            "https://example.test/a@b"
+        );
     }
 }
