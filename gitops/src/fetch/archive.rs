@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use git2::{ObjectType, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use git2::{Blob, ObjectType, Repository, Tree, TreeWalkMode, TreeWalkResult};
 use sha2::{Digest as _, Sha256};
 
 use super::exclude::{self, Rules};
@@ -48,7 +48,7 @@ pub(super) fn write(
     for entry in &entries {
         let (directory, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
         if name == exclude::FILE {
-            let blob = repository.find_blob(entry.id).map_err(failed)?;
+            let blob = read(repository, entry, MAX_BYTES)?;
             let text = String::from_utf8_lossy(blob.content()).into_owned();
             patterns.push((directory.to_owned(), text));
         }
@@ -64,16 +64,10 @@ pub(super) fn write(
         size: 0,
     };
     let mut archive = tar::Builder::new(GzEncoder::new(output, Compression::default()));
-    let mut total = 0_usize;
+    let mut left = MAX_BYTES;
     for entry in taken {
-        let blob = repository.find_blob(entry.id).map_err(failed)?;
-        total += blob.size();
-        if total > MAX_BYTES {
-            return Err(too_large(&format!(
-                "its files hold more than {} MiB",
-                MAX_BYTES >> 20
-            )));
-        }
+        let blob = read(repository, entry, left)?;
+        left = left.saturating_sub(blob.size());
         append(&mut archive, entry, blob.content()).map_err(|error| storage(&error))?;
     }
     let finish = || -> io::Result<Written> {
@@ -90,6 +84,20 @@ pub(super) fn write(
         })
     };
     finish().map_err(|error| storage(&error))
+}
+
+/// The content of a file of at most `left` bytes; how long it is is known before it is unpacked,
+/// and a short pack may hold a file that no memory does.
+fn read<'r>(repository: &'r Repository, entry: &Entry, left: usize) -> Result<Blob<'r>, Failed> {
+    let objects = repository.odb().map_err(failed)?;
+    let (size, _) = objects.read_header(entry.id).map_err(failed)?;
+    if size > left {
+        return Err(too_large(&format!(
+            "its files hold more than {} MiB",
+            MAX_BYTES >> 20
+        )));
+    }
+    repository.find_blob(entry.id).map_err(failed)
 }
 
 /// The regular files of a tree, by path. Links and submodules are left out.
