@@ -15,6 +15,7 @@ use crate::outgoing;
 pub mod access;
 pub mod builtin;
 mod json_path;
+pub mod mesh;
 pub mod prometheus;
 pub mod template;
 pub mod web;

@@ -11,13 +11,10 @@ use crate::outgoing::address::Permission;
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "fairlead-operator", version)]
 pub struct Args {
-    /// Prometheus that Canaries query, unless their spec names another.
-    #[arg(
-        long,
-        env = "FAIRLEAD_METRICS_SERVER",
-        default_value = "http://prometheus.istio-system:9090"
-    )]
-    pub metrics_server: String,
+    /// Prometheus that Canaries query, unless their spec names another. Without one the built-in
+    /// metrics are counted by the mesh's own proxies.
+    #[arg(long, env = "FAIRLEAD_METRICS_SERVER")]
+    pub metrics_server: Option<String>,
     /// Shortest interval between two analyses of a Canary, such as `10s`; shorter ones are raised.
     #[arg(
         long,

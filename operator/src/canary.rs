@@ -48,6 +48,7 @@ use self::desk::Desk;
 use self::events::{Teller, Trouble};
 use self::fights::Fights;
 use self::look::Look;
+use self::measure::Sources;
 use self::validate::Limits;
 use crate::router::Routers;
 use crate::workload::Workloads;
@@ -64,19 +65,14 @@ type Reference = ObjectRef<Guarded>;
 struct Context {
     client: Client,
     store: Store<Guarded>,
-    settings: Settings,
+    limits: Limits,
+    sources: Sources,
     desk: Desk,
     fights: Fights,
     teller: Teller,
     metrics: Metrics,
     workloads: Workloads,
     routers: Routers,
-}
-
-/// What the command line says about Canaries.
-struct Settings {
-    limits: Limits,
-    metrics_server: String,
 }
 
 /// Why a look failed.
@@ -142,7 +138,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
     };
     // pure
-    let accepted = match accept(&canary, context.settings.limits) {
+    let accepted = match accept(&canary, context.limits) {
         Ok(accepted) => accepted,
         Err(error) => {
             let note = error.to_string();

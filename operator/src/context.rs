@@ -33,8 +33,8 @@ impl std::fmt::Debug for Context {
 /// What the command line says about the controllers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Prometheus that Canaries query by default.
-    pub metrics_server: String,
+    /// Prometheus that Canaries query by default, if there is one.
+    pub metrics_server: Option<String>,
     /// Shortest interval between two analyses.
     pub control_loop_min_interval: Duration,
     /// The one namespace to look at; all when `None`.
@@ -54,7 +54,10 @@ pub struct Settings {
 impl From<&Args> for Settings {
     fn from(args: &Args) -> Self {
         Self {
-            metrics_server: args.metrics_server.clone(),
+            metrics_server: args
+                .metrics_server
+                .clone()
+                .filter(|server| !server.is_empty()),
             control_loop_min_interval: args.control_loop_min_interval,
             watch_namespace: args.watch_namespace.clone(),
             images: args.images.clone(),

@@ -102,6 +102,9 @@ impl<'a> Look<'a> {
             self.context
                 .metrics
                 .note(&self.plan, &before, &decision.state);
+            if decision.state.phase == Some(Phase::Progressing) {
+                self.context.sources.follow(&self.plan);
+            }
             let teller = &self.context.teller;
             teller
                 .tell(&self.canary, &self.plan, &decision.state, &decision.events)
@@ -359,10 +362,8 @@ impl<'a> Look<'a> {
         match effect {
             Effect::Measure { key } => {
                 let check = Check {
-                    client: self.context.client.clone(),
-                    outgoing: teller.outgoing.clone(),
+                    sources: self.context.sources.clone(),
                     plan: self.plan.clone(),
-                    metrics_server: self.context.settings.metrics_server.clone(),
                 };
                 desk.ask(&uid, canary, key.clone(), check.run());
             }

@@ -1,6 +1,7 @@
 //! Asks the metrics of one check, one after the other, until one objects.
 
 use fairlead_crds::canary::{MetricProvider, MetricTemplate};
+use fairlead_crds::parse_duration;
 use fairlead_rollout::Verdict;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
@@ -9,23 +10,50 @@ use kube::api::Api;
 use super::desk::Reply;
 use super::validate::{Metric, Source, Validated};
 use crate::analysis::access::Access;
+use crate::analysis::mesh::{Measure, Mesh, Target};
 use crate::analysis::prometheus::Prometheus;
 use crate::analysis::template::{self, Variables};
 use crate::analysis::web::Web;
 use crate::analysis::{self, Finding, Provider, QueryError, builtin};
 use crate::outgoing::{Outgoing, Trust};
 
-/// Everything that a check needs, owned, since it outlives the reconciliation that asked.
+/// Whom checks ask.
 #[derive(Clone)]
-pub(super) struct Check {
+pub(super) struct Sources {
     /// The cluster, for templates and credentials.
     pub(super) client: Client,
     /// Calls providers.
     pub(super) outgoing: Outgoing,
+    /// The proxies' own counters, for where there is no metrics server.
+    pub(super) mesh: Mesh,
+    /// The metrics server that is asked when nothing names another.
+    pub(super) metrics_server: Option<String>,
+}
+
+impl Sources {
+    /// Begins to read what checks of this Canary will ask about, so that there is something to
+    /// compare with when they do.
+    pub(super) fn follow(&self, plan: &Validated) {
+        let asks_mesh = |metric: &Metric| metric.source == Source::Builtin;
+        if self.server(plan).is_none() && plan.metrics.iter().any(asks_mesh) {
+            self.mesh.follow(&target(plan));
+        }
+    }
+
+    fn server<'a>(&'a self, plan: &'a Validated) -> Option<&'a String> {
+        let own = plan.metrics_server.as_ref();
+        own.filter(|server| !server.is_empty())
+            .or(self.metrics_server.as_ref())
+    }
+}
+
+/// Everything that a check needs, owned, since it outlives the reconciliation that asked.
+#[derive(Clone)]
+pub(super) struct Check {
+    /// Whom it asks.
+    pub(super) sources: Sources,
     /// The Canary.
     pub(super) plan: Validated,
-    /// The metrics server that is asked when nothing names another.
-    pub(super) metrics_server: String,
 }
 
 impl Check {
@@ -65,6 +93,9 @@ impl Check {
     async fn prepare(&self, metric: &Metric) -> Result<(String, Box<dyn Provider>), String> {
         let variables = self.variables(metric);
         match &metric.source {
+            Source::Builtin if self.sources.server(&self.plan).is_none() => {
+                self.prepare_mesh(metric)
+            }
             Source::Builtin => {
                 let query = builtin::query(&metric.name, &variables);
                 let query = query.ok_or("it is not built in")?;
@@ -78,17 +109,35 @@ impl Check {
         }
     }
 
-    fn default_server(&self) -> String {
-        let server = self.plan.metrics_server.clone();
-        server.unwrap_or_else(|| self.metrics_server.clone())
+    /// The proxies' own counters.
+    fn prepare_mesh(&self, metric: &Metric) -> Result<(String, Box<dyn Provider>), String> {
+        let measure = match metric.name.as_str() {
+            builtin::SUCCESS_RATE => Measure::SuccessRate,
+            builtin::DURATION => Measure::Duration,
+            _ => return Err("it is not built in".to_owned()),
+        };
+        let window = parse_duration(&metric.window).map_err(|error| error.to_string())?;
+        let target = target(&self.plan);
+        let described = measure.describe(&target, window);
+        let provider = self.sources.mesh.provider(target, measure, window);
+        Ok((described, Box::new(provider)))
+    }
+
+    fn default_server(&self) -> Result<String, String> {
+        let server = self.sources.server(&self.plan).cloned();
+        server.ok_or_else(|| {
+            "there is no metrics server to ask: set spec.metricsServer, or the operator's \
+             --metrics-server (chart value metricsServer)"
+                .to_owned()
+        })
     }
 
     async fn default_provider(&self) -> Result<Box<dyn Provider>, String> {
         let access = Access {
-            address: self.default_server(),
+            address: self.default_server()?,
             ..Access::default()
         };
-        let provider = Prometheus::new(&self.outgoing, &access).await;
+        let provider = Prometheus::new(&self.sources.outgoing, &access).await;
         Ok(Box::new(provider.map_err(|error| error.to_string())?))
     }
 
@@ -98,7 +147,7 @@ impl Check {
         name: &str,
         variables: &Variables,
     ) -> Result<(String, Box<dyn Provider>), String> {
-        let api: Api<MetricTemplate> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<MetricTemplate> = Api::namespaced(self.sources.client.clone(), namespace);
         let found = api.get_opt(name).await;
         let found = found
             .map_err(|error| format!("it cannot be read: {error}"))?
@@ -109,14 +158,14 @@ impl Check {
         let explain = |error: QueryError| error.to_string();
         let built: Box<dyn Provider> = match provider.r#type.as_str() {
             "prometheus" => Box::new(
-                Prometheus::new(&self.outgoing, &access)
+                Prometheus::new(&self.sources.outgoing, &access)
                     .await
                     .map_err(explain)?,
             ),
             "web" => {
                 let path = provider.json_path.as_deref().unwrap_or("$");
                 Box::new(
-                    Web::new(&self.outgoing, &access, path)
+                    Web::new(&self.sources.outgoing, &access, path)
                         .await
                         .map_err(explain)?,
                 )
@@ -138,7 +187,7 @@ impl Check {
             .filter(|address| !address.is_empty());
         let address = match address {
             Some(address) => address,
-            None if provider.r#type == "prometheus" => self.default_server(),
+            None if provider.r#type == "prometheus" => self.default_server()?,
             None => return Err("its provider has no address".to_owned()),
         };
         let headers = provider.headers.iter().flat_map(|(name, values)| {
@@ -158,7 +207,7 @@ impl Check {
         };
         if let Some(secret) = &provider.secret_ref {
             let name = format!("Secret `{namespace}/{}`", secret.name);
-            let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            let api: Api<Secret> = Api::namespaced(self.sources.client.clone(), namespace);
             let secret = api
                 .get_opt(&secret.name)
                 .await
@@ -182,6 +231,15 @@ impl Check {
             interval: metric.window.clone(),
             variables: metric.variables.clone(),
         }
+    }
+}
+
+/// What the mesh's proxies know the canary by.
+fn target(plan: &Validated) -> Target {
+    Target {
+        namespace: plan.names.namespace.clone(),
+        workload: plan.names.target.clone(),
+        service: format!("{}-canary", plan.route.apex),
     }
 }
 

@@ -26,8 +26,10 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::desk::Desk;
 use super::events::Teller;
 use super::fights::Fights;
+use super::measure::Sources;
 use super::validate::Limits;
-use super::{Context, Guarded, Metrics, Reference, Settings, reconcile};
+use super::{Context, Guarded, Metrics, Reference, reconcile};
+use crate::analysis::mesh::Mesh;
 use crate::analysis::webhook::Webhooks;
 use crate::context;
 use crate::notify;
@@ -47,6 +49,12 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         base.client.clone(),
         base.settings.allow_outgoing.clone(),
     );
+    let sources = Sources {
+        client: base.client.clone(),
+        mesh: Mesh::start(tasks, base.client.clone(), outgoing.clone()),
+        outgoing: outgoing.clone(),
+        metrics_server: base.settings.metrics_server.clone(),
+    };
     let (desk, woken) = Desk::new(tasks.clone());
     let teller = Teller {
         recorder: Recorder::new(
@@ -81,12 +89,10 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
     let context = Arc::new(Context {
         client: base.client.clone(),
         store: reader.clone(),
-        settings: Settings {
-            limits: Limits {
-                interval_floor: base.settings.control_loop_min_interval,
-            },
-            metrics_server: base.settings.metrics_server.clone(),
+        limits: Limits {
+            interval_floor: base.settings.control_loop_min_interval,
         },
+        sources,
         desk,
         fights: Fights::default(),
         teller,
