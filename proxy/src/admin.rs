@@ -8,11 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use fairlead_runtime::report;
 use fairlead_runtime::tasks::Tasks;
+use fairlead_runtime::telemetry::{self, Levels};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -55,10 +58,19 @@ pub struct Admin {
     workers: Arc<Workers>,
     readiness: Readiness,
     drain: Drain,
-    shutdown: CancellationToken,
+    handles: Handles,
     identity: watch::Sender<Option<Arc<Identity>>>,
     application: IpAddr,
     node: String,
+}
+
+/// What administrators can change of the process.
+#[derive(Debug, Clone)]
+pub struct Handles {
+    /// Ends it.
+    pub shutdown: CancellationToken,
+    /// What it logs.
+    pub levels: Levels,
 }
 
 impl Admin {
@@ -68,13 +80,13 @@ impl Admin {
         workers: Arc<Workers>,
         readiness: Readiness,
         drain: Drain,
-        shutdown: &CancellationToken,
+        handles: Handles,
     ) -> Self {
         Self {
             workers,
             readiness,
             drain,
-            shutdown: shutdown.clone(),
+            handles,
             identity: watch::Sender::new(None),
             application: args.instance_ip,
             node: format!("{}.{}", args.pod_name, args.pod_namespace),
@@ -122,6 +134,7 @@ impl Admin {
             .route("/certs", get(certs))
             .route("/config_dump", get(config_dump))
             .route("/server_info", get(server_info))
+            .route("/logging", get(show_levels).post(change_levels))
             .route("/quitquitquit", post(quit))
             .route("/drain", post(drain))
             .route("/drain_listeners", post(drain))
@@ -199,11 +212,45 @@ async fn server_info(State(admin): State<Admin>) -> Response {
     }))
 }
 
+async fn show_levels(State(admin): State<Admin>) -> Response {
+    match admin.handles.levels.show() {
+        Ok(levels) => format!("{levels}\n").into_response(),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+/// The query of a change of levels.
+#[derive(Debug, Deserialize)]
+struct NewLevel {
+    level: String,
+}
+
+async fn change_levels(
+    State(admin): State<Admin>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Query(NewLevel { level }): Query<NewLevel>,
+) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    match admin.handles.levels.change(&level) {
+        Ok(()) => {
+            tracing::info!(level, "logging by other levels");
+            show_levels(State(admin)).await
+        }
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+fn refuse(status: StatusCode, error: &telemetry::Error) -> Response {
+    (status, format!("{}\n", report(error))).into_response()
+}
+
 async fn quit(State(admin): State<Admin>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
     if !peer.ip().to_canonical().is_loopback() {
         return StatusCode::FORBIDDEN.into_response();
     }
-    admin.shutdown.cancel();
+    admin.handles.shutdown.cancel();
     (StatusCode::OK, "OK\n").into_response()
 }
 

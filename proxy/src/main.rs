@@ -12,7 +12,7 @@ use fairlead_proxy::{init, run};
 
 fn main() -> anyhow::Result<()> {
     let Cli { command, log } = Cli::parse();
-    fairlead_runtime::telemetry::init(&log)?;
+    let levels = fairlead_runtime::telemetry::init(&log)?;
     match command {
         Command::Init(Init {
             clean: false,
@@ -22,8 +22,8 @@ fn main() -> anyhow::Result<()> {
             clean: true,
             capture,
         }) => init::clean(&capture).context("failed to undo the redirection"),
-        Command::Sidecar(args) => run::run(Role::Sidecar, *args).map_err(Into::into),
-        Command::Gateway(args) => run::run(Role::Gateway, *args).map_err(Into::into),
+        Command::Sidecar(args) => run::run(Role::Sidecar, *args, levels).map_err(Into::into),
+        Command::Gateway(args) => run::run(Role::Gateway, *args, levels).map_err(Into::into),
         Command::Drain => drain().context("failed to ask the proxy to drain"),
     }
 }

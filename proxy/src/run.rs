@@ -8,6 +8,7 @@ use fairlead_identity::SpiffeId;
 use fairlead_runtime::clock;
 use fairlead_runtime::report;
 use fairlead_runtime::tasks::{self, Tasks};
+use fairlead_runtime::telemetry::Levels;
 use fairlead_xds::client::Session;
 use fairlead_xds::node::{Metadata, Node, NodeId, NodeType};
 use http::HeaderValue;
@@ -74,15 +75,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs until SIGTERM, and then until peers have left.
-pub fn run(role: Role, args: Proxy) -> Result<(), Error> {
+pub fn run(role: Role, args: Proxy, levels: Levels) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(control(role, args))
+    runtime.block_on(control(role, args, levels))
 }
 
-async fn control(role: Role, args: Proxy) -> Result<(), Error> {
+async fn control(role: Role, args: Proxy, levels: Levels) -> Result<(), Error> {
     let shutdown = fairlead_runtime::shutdown::token().map_err(Error::Signals)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let id = SpiffeId::new(
@@ -116,7 +117,10 @@ async fn control(role: Role, args: Proxy) -> Result<(), Error> {
         Arc::clone(&workers),
         readiness.clone(),
         drain.clone(),
-        &shutdown,
+        admin::Handles {
+            shutdown: shutdown.clone(),
+            levels,
+        },
     );
     admin.serve(&args, &tasks).await.map_err(Error::Admin)?;
 

@@ -19,8 +19,8 @@ use crate::http::retry::Policy;
 /// A route configuration.
 #[derive(Debug)]
 pub struct Routes {
-    /// Its name.
-    pub name: String,
+    /// What the control plane said.
+    pub spec: RouteConfiguration,
     hosts: HostTable,
     virtual_hosts: Vec<VirtualHost>,
 }
@@ -131,7 +131,7 @@ impl Routes {
                     .map(move |domain| (domain.as_str(), index))
             });
         Ok(Self {
-            name: spec.name.clone(),
+            spec: spec.clone(),
             hosts: HostTable::new(port, domains).map_err(Error::Domains)?,
             virtual_hosts: spec
                 .virtual_hosts
@@ -139,28 +139,6 @@ impl Routes {
                 .map(|host| VirtualHost::compile(spec, host))
                 .collect::<Result<_, _>>()?,
         })
-    }
-
-    /// The configuration for people: names, domains and where routes lead.
-    pub fn describe(&self) -> serde_json::Value {
-        let hosts = self.virtual_hosts.iter().map(|host| {
-            let routes = host.routes.iter().map(|route| {
-                let clusters = match &route.target {
-                    Target::Forward(forwarding) => forwarding
-                        .clusters
-                        .iter()
-                        .map(|share| serde_json::json!({ "name": share.cluster, "weight": share.weight }))
-                        .collect(),
-                    Target::Redirect { .. } | Target::Respond { .. } => Vec::new(),
-                };
-                serde_json::json!({ "name": &*route.name, "clusters": clusters })
-            });
-            serde_json::json!({
-                "name": host.name,
-                "routes": routes.collect::<Vec<_>>(),
-            })
-        });
-        serde_json::json!({ "name": self.name, "virtual_hosts": hosts.collect::<Vec<_>>() })
     }
 
     /// The virtual host and route of a request.
