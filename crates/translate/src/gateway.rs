@@ -16,7 +16,7 @@ use crate::cluster::{self, Client};
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::listener::{empty, unspecified};
 use crate::output::Output;
-use crate::registry::{Registry, Target};
+use crate::registry::{PodInfo, Registry, Target};
 use crate::secret;
 use crate::translator::Index;
 use crate::view::{Resolver, View};
@@ -30,7 +30,9 @@ pub(crate) fn translate(index: &Index, node: &Node, diagnostics: &mut Vec<Diagno
     let mut resolver = Resolver::new(&view);
     let mut output = Output::default();
     let mut ports = BTreeMap::<u16, GatewayPort<'_>>::new();
-    for server in index.gateways.selecting(&node.metadata.labels) {
+    let pod = pod_of(index, node);
+    let labels = pod.map_or(&node.metadata.labels, |pod| &*pod.labels);
+    for server in index.gateways.selecting(labels) {
         let listens_on = target_port(index, node, server.port);
         ports.entry(listens_on).or_default().servers.push(server);
     }
@@ -41,6 +43,7 @@ pub(crate) fn translate(index: &Index, node: &Node, diagnostics: &mut Vec<Diagno
         let target = port::Target {
             index,
             node,
+            is_known: pod.is_some(),
             resolver: &mut resolver,
             output: &mut output,
             diagnostics,
@@ -54,6 +57,16 @@ pub(crate) fn translate(index: &Index, node: &Node, diagnostics: &mut Vec<Diagno
         BTreeSet::new(),
     );
     output
+}
+
+/// The pod that a proxy runs in. Its labels and its name are only what it says of itself; its
+/// namespace and service account are proven.
+fn pod_of<'i>(index: &'i Index, node: &Node) -> Option<&'i PodInfo> {
+    let metadata = &node.metadata;
+    index
+        .workloads
+        .find(&metadata.namespace, &node.id.pod)
+        .filter(|pod| pod.service_account == metadata.service_account)
 }
 
 /// Reports certificates that are not in the namespace of a gateway's pods, or cannot be used.
@@ -78,7 +91,7 @@ pub(crate) fn report_credentials(index: &Index, diagnostics: &mut Vec<Diagnostic
 fn target_port(index: &Index, node: &Node, number: u16) -> u16 {
     let registry: &Registry = &index.registry;
     let metadata = &node.metadata;
-    let pod = index.workloads.find(&metadata.namespace, &node.id.pod);
+    let pod = pod_of(index, node);
     registry
         .serving(&metadata.namespace, &metadata.labels)
         .filter_map(|service| service.port(number))

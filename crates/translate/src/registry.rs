@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 
 pub(crate) use endpoint::{Endpoint, Host};
 pub(crate) use visibility::Visibility;
-pub(crate) use workload::Workloads;
+pub(crate) use workload::{PodInfo, Workloads};
 
 /// A service.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@ use crate::translator::Index;
 /// Why a Secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error("the proxy is in no pod that is known by its name and service account")]
+    UnknownProxy,
     #[error("no Secret `{0}` is in the gateway's namespace")]
     Missing(String),
     #[error("the Secret `{name}` has no `{key}`")]

@@ -55,6 +55,8 @@ impl GatewayPort<'_> {
 pub(super) struct Target<'t, 'v> {
     pub(super) index: &'t Index,
     pub(super) node: &'t Node,
+    /// Whether it runs in a pod that we know, and so has the labels that got it here.
+    pub(super) is_known: bool,
     pub(super) resolver: &'t mut Resolver<'v>,
     pub(super) output: &'t mut Output,
     pub(super) diagnostics: &'t mut Vec<Diagnostic>,
@@ -214,9 +216,13 @@ impl Builder<'_, '_> {
         let Target {
             index,
             node,
+            is_known,
             output,
             ..
         } = &mut self.target;
+        if !*is_known {
+            return Err(secret::Error::UnknownProxy);
+        }
         let namespace = &node.metadata.namespace;
         for secret in secret::of_gateway(index, namespace, credential)? {
             let sources = BTreeSet::from([server.source.clone()]);

@@ -366,6 +366,7 @@ fn nodes() -> [Node; 3] {
         },
         metadata: Metadata {
             namespace: "shop".to_owned(),
+            service_account: "default".to_owned(),
             labels: [(label.0.to_owned(), label.1.to_owned())].into(),
             ..Metadata::default()
         },

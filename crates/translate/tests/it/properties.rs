@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fairlead_translate::{Snapshot, Translation, Translator};
+use fairlead_translate::{Snapshot, Translation, Translator, translate};
 use fairlead_xds::TypeUrl;
+use fairlead_xds::node::Node;
 use fairlead_xds::resource::cluster::Discovery;
 use fairlead_xds::resource::listener::{Handler, RouteSource};
 use fairlead_xds::resource::route::{Action, RouteConfiguration};
@@ -277,7 +278,21 @@ proptest! {
         let cases = case::all();
         let case = &cases[which.index(cases.len())];
         let snapshot = damaged(case, manifest, position, &value);
-        let translation = fairlead_translate::translate(&snapshot, &case.node());
+        let translation = translate(&snapshot, &case.node());
         assert_closed(&case.name, &translation);
     }
+}
+
+#[test]
+fn a_proxy_that_only_says_it_is_a_gateway_gets_no_secrets() {
+    let case = case::all().iter().find(|case| case.name == "gateway");
+    let (snapshot, gateway) = (case.unwrap().snapshot(), case.unwrap().node());
+    let secrets = |node: &Node| names(&translate(&snapshot, node), TypeUrl::Secret).len();
+    assert_ne!(secrets(&gateway), 0);
+    let mut other_pod = gateway.clone();
+    other_pod.id.pod = "web-1".to_owned();
+    assert_eq!(secrets(&other_pod), 0);
+    let mut other_account = gateway;
+    other_account.metadata.service_account = "web".to_owned();
+    assert_eq!(secrets(&other_account), 0);
 }
