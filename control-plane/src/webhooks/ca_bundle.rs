@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +18,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const FIELD_MANAGER: &str = "fairlead-ca-bundle";
+/// Pause after a write that failed: without its bundle the injector's webhook lets no pod be made.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// One kind of webhook configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +79,7 @@ impl Keeper {
     /// Runs until shutdown.
     ///
     /// # Errors
-    /// None: a write that fails is logged, and tried again at the next event.
+    /// None: a write that fails is logged and tried again.
     pub async fn run(
         mut self,
         shutdown: CancellationToken,
@@ -88,7 +91,9 @@ impl Keeper {
             .applied_objects()
             .boxed();
         let mut seen = None;
+        let mut retry = false;
         loop {
+            let pause = if retry { RETRY } else { Duration::MAX };
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 event = events.next() => match event {
@@ -100,25 +105,30 @@ impl Keeper {
                     None => return Ok(()),
                 },
                 changed = self.roots.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(pause) => {}
             }
             if let Some(configuration) = &seen {
-                self.write(&api, configuration).await;
+                retry = !self.write(&api, configuration).await;
             }
         }
     }
 
-    async fn write(&self, api: &Api<DynamicObject>, configuration: &DynamicObject) {
+    /// Whether the configuration has the bundle now.
+    async fn write(&self, api: &Api<DynamicObject>, configuration: &DynamicObject) -> bool {
         let bundle = STANDARD.encode(self.roots.borrow().as_bytes());
         let types = self.kind.resource();
         let Some(patch) = bundle_patch(configuration, &types, &self.service, &bundle) else {
-            return;
+            return true;
         };
         let params = PatchParams::apply(FIELD_MANAGER).force();
         match api
             .patch(&configuration.name_any(), &params, &Patch::Apply(&patch))
             .await
         {
-            Ok(_) => tracing::info!(configuration = self.name, "CA bundle written"),
+            Ok(_) => {
+                tracing::info!(configuration = self.name, "CA bundle written");
+                true
+            }
             Err(error) => {
                 let error = fairlead_runtime::report(&error).to_string();
                 tracing::warn!(
@@ -126,6 +136,7 @@ impl Keeper {
                     configuration = self.name,
                     "failed to write the CA bundle"
                 );
+                false
             }
         }
     }
@@ -176,7 +187,71 @@ fn bundle_patch(
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::http::{Method, Request, Response};
+    use bytes::Bytes;
+    use http_body_util::combinators::BoxBody;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+    use kube::client::Body;
+
     use super::*;
+
+    /// An API server that holds the configuration, refuses the first write, and ends the keeper
+    /// with the second.
+    fn refuses_once(done: CancellationToken) -> Client {
+        let refused = Arc::new(AtomicBool::new(false));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let is_watch = request
+                .uri()
+                .query()
+                .is_some_and(|q| q.contains("watch=true"));
+            let (status, body) = if *request.method() == Method::PATCH {
+                if refused.swap(true, Ordering::SeqCst) {
+                    done.cancel();
+                    (200, text(&json!(configuration(""))))
+                } else {
+                    let why =
+                        json!({ "status": "Failure", "code": 500, "reason": "InternalError" });
+                    (500, text(&why))
+                }
+            } else if is_watch {
+                let never = futures::stream::pending::<Result<Frame<_>, Infallible>>();
+                (200, BoxBody::new(StreamBody::new(never)))
+            } else {
+                let items = [configuration("")];
+                (
+                    200,
+                    text(&json!({ "metadata": { "resourceVersion": "1" }, "items": items })),
+                )
+            };
+            let response = Response::builder().status(status).body(body).unwrap();
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
+        Client::new(service, "default")
+    }
+
+    fn text(value: &Value) -> BoxBody<Bytes, Infallible> {
+        BoxBody::new(Full::from(value.to_string()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bundle_that_was_refused_is_written_again_without_an_event() {
+        let done = CancellationToken::new();
+        let (_roots, roots) = watch::channel(Arc::from("root"));
+        let keeper = Keeper {
+            client: refuses_once(done.clone()),
+            kind: Kind::Mutating,
+            name: "injector".to_owned(),
+            service: service(),
+            roots,
+        };
+        let limit = Duration::from_secs(60);
+        let ended = tokio::time::timeout(limit, keeper.run(done)).await;
+        ended.expect("the bundle was not written again").unwrap();
+    }
 
     fn configuration(bundle: &str) -> DynamicObject {
         serde_json::from_value(json!({
