@@ -1,5 +1,7 @@
 //! The two containers that injection adds, and their volumes.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, DownwardAPIVolumeFile,
     DownwardAPIVolumeSource, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction,
@@ -165,33 +167,32 @@ fn image(annotations: Annotations<'_>, settings: &Settings) -> String {
         .to_owned()
 }
 
+/// What the annotations ask for, else the defaults. The two are not mixed: a request above a
+/// default limit would be an invalid pod.
 fn resources(
     annotations: Annotations<'_>,
     settings: &Settings,
 ) -> Result<ResourceRequirements, InvalidAnnotation> {
-    let pick = |name, default: &str| -> Result<Quantity, InvalidAnnotation> {
-        Ok(annotations
-            .quantity(name)?
-            .unwrap_or_else(|| Quantity(default.to_owned())))
+    let named = |cpu: Option<Quantity>, memory: Option<Quantity>| {
+        let all = [("cpu", cpu), ("memory", memory)].into_iter();
+        all.filter_map(|(name, quantity)| Some((name.to_owned(), quantity?)))
+            .collect::<BTreeMap<_, _>>()
     };
-    let defaults = &settings.resources;
-    let requests = [
-        ("cpu".to_owned(), pick(PROXY_CPU, &defaults.cpu)?),
-        ("memory".to_owned(), pick(PROXY_MEMORY, &defaults.memory)?),
-    ];
-    let limits = [
-        (
-            "cpu".to_owned(),
-            pick(PROXY_CPU_LIMIT, &defaults.cpu_limit)?,
-        ),
-        (
-            "memory".to_owned(),
-            pick(PROXY_MEMORY_LIMIT, &defaults.memory_limit)?,
-        ),
-    ];
+    let asked = |name| annotations.quantity(name);
+    let mut requests = named(asked(PROXY_CPU)?, asked(PROXY_MEMORY)?);
+    let mut limits = named(asked(PROXY_CPU_LIMIT)?, asked(PROXY_MEMORY_LIMIT)?);
+    if requests.is_empty() && limits.is_empty() {
+        let default = |quantity: &String| Some(Quantity(quantity.clone()));
+        let defaults = &settings.resources;
+        requests = named(default(&defaults.cpu), default(&defaults.memory));
+        limits = named(
+            default(&defaults.cpu_limit),
+            default(&defaults.memory_limit),
+        );
+    }
     Ok(ResourceRequirements {
-        requests: Some(requests.into()),
-        limits: Some(limits.into()),
+        requests: (!requests.is_empty()).then_some(requests),
+        limits: (!limits.is_empty()).then_some(limits),
         ..ResourceRequirements::default()
     })
 }

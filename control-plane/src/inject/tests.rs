@@ -136,3 +136,18 @@ spec:
     };
     assert_eq!(warnings.len(), 3, "{warnings:?}");
 }
+
+#[test]
+fn a_request_of_the_pod_does_not_meet_a_limit_that_it_never_asked_for() {
+    let document = serde_json::json!({
+        "metadata": { "annotations": { "sidecar.istio.io/proxyCPU": "3" } },
+        "spec": { "containers": [{ "name": "app" }] },
+    });
+    let out = patched(&document, &settings()).unwrap();
+    for container in out["spec"]["initContainers"].as_array().unwrap() {
+        assert_eq!(
+            container["resources"],
+            serde_json::json!({ "requests": { "cpu": "3" } })
+        );
+    }
+}
