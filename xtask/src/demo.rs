@@ -31,7 +31,7 @@ fn build() -> Result<()> {
     process::run(
         Command::new("cargo")
             // As the images are built: see there.
-            .args(["build", "--quiet", "--profile", "quick", "--workspace"])
+            .args(["build", "--profile", "quick", "--workspace"])
             .args([
                 "--bin",
                 "demo",

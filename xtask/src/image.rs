@@ -71,8 +71,29 @@ pub(crate) fn build(environment: &Environment, only: &[String]) -> Result<()> {
             index.insert(recipe.name.to_owned(), built);
         }
         index.retain(|name, _| known.contains(&name.as_str()));
-        Ok(fs::write(&index_file, serde_json::to_vec_pretty(&index)?)?)
+        fs::write(&index_file, serde_json::to_vec_pretty(&index)?)?;
+        let values = folder.join("values.yaml");
+        fs::write(&values, chart_values(&index))?;
+        say(format!("    for helm: --values {}", values.display()));
+        Ok(())
     })
+}
+
+/// The chart's names of the images that it deploys, with what was built for each.
+const CHART_IMAGES: [(&str, &str); 4] = [
+    ("operator", "operator"),
+    ("gitops", "gitops"),
+    ("controlPlane", "control-plane"),
+    ("proxy", "proxy"),
+];
+
+/// Values for `helm install`, with the images that are there.
+fn chart_values(index: &BTreeMap<String, Built>) -> String {
+    let lines = CHART_IMAGES.iter().filter_map(|(key, name)| {
+        let built = index.get(*name)?;
+        Some(format!("  {key}: {}\n", built.reference))
+    });
+    format!("images:\n{}", lines.collect::<String>())
 }
 
 fn read_index(file: &Path) -> Result<BTreeMap<String, Built>> {
@@ -141,4 +162,25 @@ fn remove_older(folder: &Path, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helm_is_told_the_images_that_were_built() {
+        let built = |reference: &str| Built {
+            reference: reference.to_owned(),
+            archive: PathBuf::new(),
+        };
+        let index = BTreeMap::from([
+            ("control-plane".to_owned(), built("r/control-plane:1")),
+            ("podinfo".to_owned(), built("r/podinfo:2")),
+        ]);
+        assert_eq!(
+            chart_values(&index),
+            "images:\n  controlPlane: r/control-plane:1\n"
+        );
+    }
 }

@@ -62,6 +62,7 @@ pub(crate) fn run() -> Result<()> {
         .filter(|finding| matches!(finding, Finding::Broken(_)))
         .count();
     ensure!(broken == 0, "{broken} rules of the tree are broken");
+    say(format!("tidy: {} files keep the rules", files.len()));
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use fairlead_tests::load::{Load, Plan};
 use fairlead_tests::story::applications::{self, Repository};
 use fairlead_tests::story::release::{self, Release};
 use fairlead_tests::story::{COMES_UP, Stage, figures, install};
+use fairlead_tests::tools::Tools;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -130,8 +131,7 @@ async fn up(kind: Kind, bench: Option<&Path>) -> Result<()> {
     let file = figure::file("demo");
     figure::write(&file, &measured)?;
     say(format!("  as JSON: {}", file.display()));
-    farewell(&stage);
-    Ok(())
+    farewell(&stage)
 }
 
 /// What a request costs in a sidecar; a machine that cannot tell is no reason to fail.
@@ -296,15 +296,18 @@ async fn messages(stage: &Stage, teller: &mut Teller) -> Result<()> {
     Ok(())
 }
 
-fn farewell(stage: &Stage) {
+fn farewell(stage: &Stage) -> Result<()> {
     let kubeconfig = stage.kubeconfig.as_ref().map_or_else(String::new, |path| {
         format!("  export KUBECONFIG={}\n", path.display())
     });
+    let kubectl = Tools::read()?.path("kubectl")?.display().to_string();
     say(format!(
-        "\nLook further:\n{kubeconfig}  kubectl get canaries -A\n  \
+        "\nLook further:\n{kubeconfig}  alias kubectl={kubectl}\n  \
+         kubectl get canaries -A\n  \
          kubectl describe canary podinfo -n podinfo\n  \
          kubectl get gitrepositories,kustomizations -A\n  \
          kubectl get meshinstalls\n\
          Remove all of it: make demo-down"
     ));
+    Ok(())
 }

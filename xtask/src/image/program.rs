@@ -64,7 +64,7 @@ fn build_workspace(recipes: &[&Recipe]) -> Result<BTreeMap<String, PathBuf>> {
     command
         // The whole workspace, as the tasks do that come after: with the features of a part of it
         // all that it depends on would be built once more.
-        .args(["build", "--quiet", "--profile", "quick", "--workspace"])
+        .args(["build", "--profile", "quick", "--workspace"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(cache::workspace())
         .stdout(Stdio::piped());
