@@ -374,9 +374,15 @@ fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&R
         desired: snapshot.desired,
         readiness: snapshot.readiness.clone(),
         endpoints,
-        needed: (updated * threshold / 100).max(1),
+        needed: needed(updated, threshold),
         revision: revision.cloned(),
     }
+}
+
+/// The ready endpoints that `threshold` percent of the replicas make; at least one.
+fn needed(replicas: u32, threshold: u32) -> u32 {
+    let share = u64::from(replicas) * u64::from(threshold) / 100;
+    u32::try_from(share).unwrap_or(u32::MAX).max(1)
 }
 
 fn template_pod(target: Option<&Snapshot>) -> Option<&PodSpec> {
@@ -402,4 +408,17 @@ fn service_stands(live: &Value, wanted: &Value) -> bool {
             &live["metadata"]["annotations"],
             &wanted["metadata"]["annotations"],
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_of_replicas_has_a_share() {
+        assert_eq!(needed(0, 100), 1);
+        assert_eq!(needed(3, 50), 1);
+        assert_eq!(needed(10, 75), 7);
+        assert_eq!(needed(u32::MAX, 100), u32::MAX);
+    }
 }
