@@ -115,6 +115,16 @@ async fn beside_another_cluster_which_goes_on() {
     two.stop().unwrap();
 }
 
+/// A killed process takes its whole namespace along, which the kernel needs a moment for.
+fn until_dead(layout: &Layout) {
+    for _ in 0..100 {
+        if cluster::holders(layout).unwrap().is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs root and Linux"]
 async fn after_its_first_process_was_killed() {
@@ -128,6 +138,7 @@ async fn after_its_first_process_was_killed() {
         // The second one may be gone with the first.
         let _ = kill(pid, Signal::SIGKILL);
     }
+    until_dead(&layout);
     // What any next command does first.
     cluster::sweep().unwrap();
     assert_nothing_is_left(&layout);

@@ -64,8 +64,13 @@ fn cargo(clone: &Path) -> Command {
 fn xtask(clone: &Path, task: &str) -> String {
     let output = cargo(clone).args(["xtask", task]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo xtask {task}: {stderr}");
-    String::from_utf8(output.stdout).unwrap()
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let status = output.status;
+    assert!(
+        status.success(),
+        "cargo xtask {task} ended with {status}: {stderr}{stdout}"
+    );
+    stdout
 }
 
 #[test]
