@@ -54,7 +54,7 @@ pub async fn initialized(stage: &Stage) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// Pushes a commit with `image` and waits until the Canary says `end`.
+/// Pushes a commit with `image` and waits until the Canary says `end` and has no traffic.
 pub async fn run(
     stage: &Stage,
     repository: &Repository,
@@ -76,8 +76,10 @@ pub async fn run(
     let what = format!("phase {end} after {image}");
     wait::poll(&stage.client, "podinfo", &what, ENDS_WITHIN, async || {
         let phases = timeline.phases();
-        let is_over = phases.len() > 1 && phases.last().is_some_and(|phase| phase == end);
-        Ok(is_over.then_some(()))
+        let has_ended = phases.len() > 1 && phases.last().is_some_and(|phase| phase == end);
+        // Canary and VirtualService are watched apart: the phase may be seen before the weight.
+        let is_back = timeline.weights().last() == Some(&0);
+        Ok((has_ended && is_back).then_some(()))
     })
     .await?;
     let ended = clock::now();
