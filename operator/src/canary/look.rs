@@ -27,9 +27,6 @@ use super::{
 
 /// More rounds than this in one look mean that something undoes what is done.
 const MOST_ROUNDS: usize = 32;
-/// How often pods are looked at while a canary that is waited for is not ready: no watch tells of
-/// a crash loop.
-const CRASH_POLL: Duration = Duration::from_secs(2);
 
 /// A look in progress.
 pub(super) struct Look<'a> {
@@ -114,7 +111,7 @@ impl<'a> Look<'a> {
                 Progress::Made => {}
                 Progress::Stale => self.refresh().await?,
                 Progress::Fought(note) => return self.give_way(&note).await,
-                Progress::Waiting => return Ok(pace(&decision, &world, now)),
+                Progress::Waiting => return Ok(pace(&decision, now)),
                 Progress::Gone => return Ok(Action::await_change()),
             }
         }
@@ -431,20 +428,11 @@ fn open_question(decision: &Decision) -> Option<ProbeKey> {
 }
 
 /// When to look again.
-fn pace(decision: &Decision, world: &World, now: Timestamp) -> Action {
+fn pace(decision: &Decision, now: Timestamp) -> Action {
     let mut after = match decision.requeue {
         Requeue::At(time) => Some(Duration::try_from(time.duration_since(now)).unwrap_or_default()),
         Requeue::OnChange => None,
     };
-    let progressing = decision.state.phase == Some(Phase::Progressing);
-    let unready = world
-        .observation
-        .canary
-        .as_ref()
-        .is_some_and(|canary| !canary.is_ready());
-    if progressing && unready {
-        after = Some(after.unwrap_or(CRASH_POLL).min(CRASH_POLL));
-    }
     if decision.held {
         after = Some(after.unwrap_or(HELD_POLL).min(HELD_POLL));
     }

@@ -3,6 +3,7 @@
 use fairlead_rollout::{Readiness, Role as Side};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
 use super::observe::{Error, Observer};
@@ -36,15 +37,19 @@ impl Observer<'_> {
         })
     }
 
-    /// Pods that crash do not come up by themselves within the deadline.
+    /// Pods that crash do not come up by themselves within the deadline: a canary that is waited for
+    /// is stuck by one of them, however many others are ready.
     pub(super) async fn notice_crashes(
         &self,
         canary: &mut Side,
         target: &Snapshot,
     ) -> Result<(), Error> {
-        let (Readiness::Pending(_), Ok(template)) = (&canary.readiness, &target.template) else {
+        let Ok(template) = &target.template else {
             return Ok(());
         };
+        if canary.is_ready() {
+            return Ok(());
+        }
         let namespace = &self.plan.names.namespace;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let selector = format!(
@@ -86,7 +91,7 @@ fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
 }
 
 /// Why a pod crashes, if it does.
-fn crash(pod: &Pod) -> Option<String> {
+pub(super) fn crash(pod: &Pod) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.as_ref()?;
     let containers = status
@@ -112,4 +117,47 @@ fn crash(pod: &Pod) -> Option<String> {
             )
         })
     })
+}
+
+/// The name of the workload that a pod belongs to; that of a ReplicaSet is its Deployment's with the
+/// hash of the template.
+pub(super) fn workload(pod: &Pod) -> Option<String> {
+    let mut owners = pod.owner_references().iter();
+    let owner = owners.find(|owner| owner.controller == Some(true))?;
+    if owner.kind != "ReplicaSet" {
+        return Some(owner.name.clone());
+    }
+    let hash = pod.labels().get("pod-template-hash")?;
+    let deployment = owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
+    Some(deployment.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(owner: &str, name: &str) -> Pod {
+        let pod = json!({ "metadata": {
+            "name": "shop-web-5d4f-x2x9z",
+            "labels": { "pod-template-hash": "5d4f" },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": owner, "name": name, "uid": "1", "controller": true,
+            }],
+        } });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_pod_belongs_to_the_workload_behind_its_replica_set() {
+        let of = |kind, name| workload(&pod(kind, name));
+        assert_eq!(
+            of("ReplicaSet", "shop-web-5d4f").as_deref(),
+            Some("shop-web")
+        );
+        assert_eq!(of("StatefulSet", "shop-web").as_deref(), Some("shop-web"));
+        assert_eq!(of("ReplicaSet", "by-hand"), None);
+        assert_eq!(workload(&Pod::default()), None);
+    }
 }

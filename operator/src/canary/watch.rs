@@ -11,9 +11,9 @@ use fairlead_controller::{Recorder, run};
 use fairlead_crds::canary::Canary;
 use fairlead_crds::networking::VirtualService;
 use fairlead_runtime::tasks::Tasks;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::Controller;
@@ -27,6 +27,7 @@ use super::desk::Desk;
 use super::events::Teller;
 use super::fights::Fights;
 use super::measure::Sources;
+use super::pods;
 use super::validate::Limits;
 use super::{Context, Guarded, Metrics, Reference, reconcile};
 use crate::analysis::mesh::Mesh;
@@ -183,6 +184,17 @@ impl Scope {
     }
 }
 
+/// Pods whose containers crash. Their status is in no other object: a Deployment tells that a pod
+/// is not ready, and not why. None of them is kept.
+fn crashing_pods(
+    scope: &Scope,
+) -> impl Stream<Item = Result<Pod, watcher::Error>> + Send + 'static {
+    watcher(scope.api::<Pod>(), watcher::Config::default())
+        .default_backoff()
+        .applied_objects()
+        .try_filter(|pod| std::future::ready(pods::crash(pod).is_some()))
+}
+
 /// Changes of HTTPRoutes, once the cluster knows the kind: it is installed by whoever needs it.
 fn http_routes(
     scope: &Scope,
@@ -226,6 +238,7 @@ fn watches(
             router::http_routes("v1"),
         )
         .watches_stream(scope.changes::<EndpointSlice>(), by_label(store))
+        .watches_stream(crashing_pods(scope), by_owner(store))
         .watches_stream(scope.changes::<ConfigMap>(), by_config(store, "configmap"))
         .watches_stream(scope.changes::<Secret>(), by_config(store, "secret"))
 }
@@ -273,6 +286,19 @@ fn by_label(
         };
         concerned(&store, slice.metadata.namespace.as_deref(), |canary| {
             of_service(canary, &service)
+        })
+    }
+}
+
+/// The Canaries whose target a pod belongs to.
+fn by_owner(store: &Store<Guarded>) -> impl Fn(Pod) -> Vec<Reference> + Send + Sync + 'static {
+    let store = store.clone();
+    move |pod| {
+        let Some(workload) = pods::workload(&pod) else {
+            return Vec::new();
+        };
+        concerned(&store, pod.metadata.namespace.as_deref(), |canary| {
+            canary.spec.target_ref.name == workload
         })
     }
 }
