@@ -6,9 +6,12 @@
 //! starts at a random moment, so that no pace of a controller is met on purpose.
 
 mod audit;
+mod crash;
+mod crowd;
 mod latency;
 mod observer;
 mod restart;
+mod size;
 mod stage;
 
 use std::path::PathBuf;
@@ -39,8 +42,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2.0)]
     idle_minutes: f64,
     /// Rollouts in flight while the operator is started again.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 500)]
     in_flight: usize,
+    /// Numbers of canaries at which the cost is measured, a tenth of them rolling.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 5000])]
+    sizes: Vec<usize>,
     /// Where the figures are written as JSON, `target/bench/canary.json` unless given.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -66,6 +72,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut operator = stage.start()?;
     let ours = measure(args, &stage, &operator).await?;
     say(format!(
+        "{} canaries whose pods crash, {} times each",
+        args.canaries, args.rounds
+    ));
+    let crashes = crash::measure(&stage, args.canaries, args.rounds).await?;
+    say(format!(
         "{} rollouts in flight, two restarts",
         args.in_flight
     ));
@@ -80,7 +91,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         None => None,
     };
     let mut figures = compare(args, &ours, peer.as_ref());
+    figures.extend(crashes);
     figures.extend(restarts);
+    for canaries in &args.sizes {
+        figures.extend(size::measure(*canaries).await?);
+    }
     say(figure::table(&figures));
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| figure::file("canary"));

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use fairlead_runtime::clock;
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -38,6 +38,8 @@ const START_UP: Duration = Duration::from_millis(150);
 /// How often the players look at their namespace.
 const TICK: Duration = Duration::from_millis(60);
 const MANAGER: &str = "players";
+/// The annotation that numbers a Deployment's revisions.
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// What the outside world is like in one namespace.
 #[derive(Clone, Debug)]
@@ -56,8 +58,6 @@ pub struct Conditions {
     pub calls: Vec<(String, String)>,
     /// When Prometheus was asked.
     pub asked: Vec<Instant>,
-    /// What was written of endpoints, in order.
-    pub written: Vec<Written>,
 }
 
 impl Default for Conditions {
@@ -70,20 +70,8 @@ impl Default for Conditions {
             canary_lost: false,
             calls: Vec::new(),
             asked: Vec::new(),
-            written: Vec::new(),
         }
     }
-}
-
-/// An EndpointSlice that was written.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// When the writing began.
-    pub at: Instant,
-    /// Its name: the Service's.
-    pub slice: String,
-    /// How many endpoints it has.
-    pub ready: usize,
 }
 
 /// The outside world of all namespaces.
@@ -295,39 +283,32 @@ impl Players {
         deployment: &Deployment,
         conditions: &Conditions,
     ) -> Result<Running> {
-        const NUMBER: &str = "deployment.kubernetes.io/revision";
         let name = deployment.name_any();
         let spec = deployment
             .spec
             .clone()
             .context("a Deployment without spec")?;
-        let template = serde_json::to_value(&spec.template)?;
-        let digest = Sha256::digest(template.to_string().as_bytes());
-        let number = digest
-            .iter()
-            .take(4)
-            .fold(0_u32, |all, byte| (all << 8) | u32::from(*byte));
-        let hash = format!("{number:08x}");
+        let hash = template_hash(&spec.template)?;
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
         let set_name = format!("{name}-{hash}");
         let known = self.known.sets.state();
         let mine = known
             .iter()
             .filter(|set| set.name_any().starts_with(&format!("{name}-")));
-        let numbers = mine.filter_map(|set| set.annotations().get(NUMBER)?.parse::<u32>().ok());
+        let numbers = mine.filter_map(|set| set.annotations().get(REVISION)?.parse::<u32>().ok());
         let latest = numbers.max().unwrap_or(0);
         let current = known.iter().find(|set| set.name_any() == set_name);
-        let number = current.and_then(|set| set.annotations().get(NUMBER)?.parse().ok());
+        let number = current.and_then(|set| set.annotations().get(REVISION)?.parse().ok());
         let number = number
             .filter(|number| *number == latest)
             .unwrap_or(latest + 1);
-        if current.is_none_or(|set| set.annotations().get(NUMBER) != Some(&number.to_string())) {
+        if current.is_none_or(|set| set.annotations().get(REVISION) != Some(&number.to_string())) {
             let set = replica_set(deployment, &set_name, &hash, number)?;
             let params = PatchParams::apply(MANAGER).force();
             sets.patch(&set_name, &params, &Patch::Apply(set)).await?;
         }
-        if deployment.annotations().get(NUMBER) != Some(&number.to_string()) {
-            let patch = json!({ "metadata": { "annotations": { NUMBER: number.to_string() } } });
+        if deployment.annotations().get(REVISION) != Some(&number.to_string()) {
+            let patch = json!({ "metadata": { "annotations": { REVISION: number.to_string() } } });
             api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
                 .await?;
         }
@@ -362,7 +343,7 @@ impl Players {
         name: &str,
         hash: &str,
         wanted: i32,
-        template: &k8s_openapi::api::core::v1::PodTemplateSpec,
+        template: &PodTemplateSpec,
         conditions: &Conditions,
     ) -> i32 {
         let image = template
@@ -414,8 +395,7 @@ impl Players {
                 .collect();
             let current = existing.iter().find(|slice| slice.name_any() == name);
             let held = current.map(|slice| slice.endpoints.as_ref().map_or(0, Vec::len));
-            let endpoints_are = endpoints.len();
-            if held == Some(endpoints_are) {
+            if held == Some(endpoints.len()) {
                 continue;
             }
             let slice = json!({
@@ -427,14 +407,7 @@ impl Players {
                 "ports": [],
             });
             let params = PatchParams::apply(MANAGER).force();
-            let written = Written {
-                at: clock::instant(),
-                slice: name.clone(),
-                ready: endpoints_are,
-            };
             slices.patch(&name, &params, &Patch::Apply(slice)).await?;
-            self.world
-                .set(&self.namespace, |all| all.written.push(written));
         }
         Ok(())
     }
@@ -485,7 +458,25 @@ struct Running {
     ready: i32,
 }
 
-fn replica_set(deployment: &Deployment, name: &str, hash: &str, number: u32) -> Result<Value> {
+/// The hash that tells one template's pods from another's.
+///
+/// # Errors
+/// When the template cannot be written as JSON.
+pub fn template_hash(template: &PodTemplateSpec) -> Result<String> {
+    let template = serde_json::to_value(template)?;
+    let digest = Sha256::digest(template.to_string().as_bytes());
+    let number = digest
+        .iter()
+        .take(4)
+        .fold(0_u32, |all, byte| (all << 8) | u32::from(*byte));
+    Ok(format!("{number:08x}"))
+}
+
+/// The ReplicaSet of a Deployment's revision.
+///
+/// # Errors
+/// When the Deployment has no spec.
+pub fn replica_set(deployment: &Deployment, name: &str, hash: &str, number: u32) -> Result<Value> {
     let spec = deployment
         .spec
         .clone()

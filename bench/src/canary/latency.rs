@@ -49,7 +49,9 @@ async fn releases(stage: &Stage, name: &str, rounds: usize) -> Result<Latencies>
             .observer
             .first(name, released, |weight| weight > 0)
             .await?;
-        let ready = last_ready(stage, name, weighted)
+        let ready = stage
+            .crowd
+            .ready_since(&format!("{name}-canary"))
             .with_context(|| format!("`{name}` got a weight without endpoints"))?;
         latencies.first_weight.push(seconds(ready, weighted));
         let withdrawn = stage
@@ -66,24 +68,13 @@ async fn releases(stage: &Stage, name: &str, rounds: usize) -> Result<Latencies>
     Ok(latencies)
 }
 
-/// When the last EndpointSlice of the canary before `weighted` was written.
-fn last_ready(stage: &Stage, name: &str, weighted: Instant) -> Option<Instant> {
-    let slice = format!("{name}-canary");
-    let written = stage.world.conditions(NAMESPACE).written;
-    let mut written = written.iter().rev();
-    let last = written.find(|one| one.slice == slice && one.ready > 0 && one.at <= weighted);
-    last.map(|one| one.at)
-}
-
 /// Waits until the canary's endpoints are gone: the next release starts from none.
-async fn drained(stage: &Stage, name: &str) -> Result<()> {
+pub(crate) async fn drained(stage: &Stage, name: &str) -> Result<()> {
     let slice = format!("{name}-canary");
     let what = format!("`{slice}` has no endpoints");
     let patience = Duration::from_secs(60);
     fairlead_tests::wait::poll(&stage.client, NAMESPACE, &what, patience, async || {
-        let written = stage.world.conditions(NAMESPACE).written;
-        let last = written.iter().rev().find(|one| one.slice == slice);
-        Ok(last.is_some_and(|one| one.ready == 0).then_some(()))
+        Ok(stage.crowd.is_empty(&slice).then_some(()))
     })
     .await
 }

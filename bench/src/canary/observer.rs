@@ -1,6 +1,6 @@
 //! When which weight was seen, by a watch of its own.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use anyhow::Context as _;
 use fairlead_crds::networking::VirtualService;
@@ -15,24 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::stage::PATIENCE;
 
-/// A weight of a canary, as an observer saw it.
-#[derive(Debug, Clone)]
-struct Seen {
-    at: Instant,
-    canary: String,
-    weight: i64,
-}
+/// The weights of a canary as an observer saw them, oldest first.
+pub(crate) type Weights = Vec<(Instant, i64)>;
 
 /// Sees the weights of all canaries of a namespace.
 pub(crate) struct Observer {
-    seen: watch::Receiver<Arc<Vec<Seen>>>,
+    seen: watch::Receiver<HashMap<String, Weights>>,
 }
 
 impl Observer {
     /// Watches until the curtain falls.
     pub(crate) fn watch(client: &Client, namespace: &str, curtain: CancellationToken) -> Self {
         let api: Api<VirtualService> = Api::namespaced(client.clone(), namespace);
-        let (sender, seen) = watch::channel(Arc::default());
+        let (sender, seen) = watch::channel(HashMap::new());
         let watching = async move {
             let events = watcher(api, watcher::Config::default());
             let mut routes = std::pin::pin!(events.default_backoff().applied_objects());
@@ -42,8 +37,12 @@ impl Observer {
                 let Ok(route) = next else { continue };
                 if let Some(weight) = canary_weight(&route) {
                     let canary = route.name_any();
-                    sender.send_modify(|seen: &mut Arc<Vec<Seen>>| {
-                        Arc::make_mut(seen).push(Seen { at, canary, weight });
+                    sender.send_modify(|seen: &mut HashMap<String, Weights>| {
+                        let weights = seen.entry(canary).or_default();
+                        // Proxies confirm a weight by a change of the same object.
+                        if weights.last().is_none_or(|(_, last)| *last != weight) {
+                            weights.push((at, weight));
+                        }
                     });
                 }
             }
@@ -51,6 +50,11 @@ impl Observer {
         #[expect(clippy::disallowed_methods, reason = "it ends with the stage")]
         tokio::spawn(async move { curtain.run_until_cancelled(watching).await });
         Self { seen }
+    }
+
+    /// All weights of a canary so far.
+    pub(crate) fn weights(&self, canary: &str) -> Weights {
+        self.seen.borrow().get(canary).cloned().unwrap_or_default()
     }
 
     /// When a weight of the canary for which `is` holds was first seen after `since`.
@@ -61,15 +65,15 @@ impl Observer {
         is: impl Fn(i64) -> bool,
     ) -> anyhow::Result<Instant> {
         let mut seen = self.seen.clone();
-        let find = |all: &[Seen]| {
-            let mut fitting = all
-                .iter()
-                .filter(|seen| seen.at >= since && seen.canary == canary && is(seen.weight));
-            fitting.next().map(|seen| seen.at)
+        let find = |all: &HashMap<String, Weights>| {
+            let mut weights = all.get(canary)?.iter();
+            weights
+                .find(|(at, weight)| *at >= since && is(*weight))
+                .map(|(at, _)| *at)
         };
         let found = async {
             loop {
-                if let Some(at) = find(seen.borrow_and_update().as_slice()) {
+                if let Some(at) = find(&seen.borrow_and_update()) {
                     return Ok(at);
                 }
                 seen.changed().await.context("the observer has ended")?;

@@ -1,4 +1,4 @@
-//! The API server, the players, and the canaries that release on it.
+//! The API server, the crowd, and the canaries that release on it.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::INTERVAL;
+use super::crowd::Crowd;
 use super::observer::Observer;
 
 /// The namespace of all canaries.
@@ -49,6 +50,7 @@ pub(crate) struct Stage {
     pub(crate) server: ApiServer,
     pub(crate) client: Client,
     pub(crate) world: World,
+    pub(crate) crowd: Crowd,
     pub(crate) observer: Observer,
     /// The base address of every canary's Prometheus.
     address: String,
@@ -76,14 +78,8 @@ impl Stage {
         let world = World::default();
         let address = players::serve(world.clone()).await?;
         let curtain = CancellationToken::new();
-        #[expect(clippy::disallowed_methods, reason = "it ends with the stage")]
-        tokio::spawn(players::play(
-            client.clone(),
-            NAMESPACE.to_owned(),
-            world.clone(),
-            curtain.clone(),
-        ));
         Ok(Self {
+            crowd: Crowd::start(&client, NAMESPACE, &curtain),
             observer: Observer::watch(&client, NAMESPACE, curtain.clone()),
             controller,
             server,
