@@ -81,6 +81,17 @@ pub(crate) enum Topic {
     /// Rollouts
     #[command(subcommand, visible_alias = "canaries")]
     Canary(Command),
+    /// Check what a move to Fairlead would mean; changes nothing
+    #[command(subcommand)]
+    Migrate(Source),
+}
+
+/// What to move from.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Source {
+    /// Look at Flagger and its Canaries, everywhere or in --namespace; exits with 0 when all is
+    /// ready, 1 when something needs attention
+    Flagger,
 }
 
 /// What to do.

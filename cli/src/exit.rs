@@ -9,7 +9,7 @@ use crate::cluster;
 pub(crate) enum Exit {
     /// All is well.
     Succeeded = 0,
-    /// The rollout failed, or something unforeseen did.
+    /// The rollout failed, something needs attention, or something unforeseen happened.
     Failed = 1,
     /// What was asked for did not happen in time.
     TimedOut = 3,
@@ -25,7 +25,7 @@ pub(crate) enum Exit {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  succeeded
-  1  the rollout failed, or something unforeseen did
+  1  the rollout failed, something needs attention, or something unforeseen happened
   2  wrong usage
   3  it did not happen in time
   4  there is no such Canary, or Fairlead is not installed

@@ -7,6 +7,7 @@ mod args;
 mod canary;
 mod cluster;
 mod exit;
+mod migrate;
 mod output;
 mod terminal;
 
@@ -23,9 +24,15 @@ use crate::exit::Exit;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let Topic::Canary(command) = args.topic;
     let outcome = match rustls::crypto::aws_lc_rs::default_provider().install_default() {
-        Ok(()) => Box::pin(canary::run(command, &args.connection, args.output)).await,
+        Ok(()) => match args.topic {
+            Topic::Canary(command) => {
+                Box::pin(canary::run(command, &args.connection, args.output)).await
+            }
+            Topic::Migrate(source) => {
+                Box::pin(migrate::run(source, &args.connection, args.output)).await
+            }
+        },
         Err(_already) => Err(anyhow!("a TLS provider is installed already")),
     };
     let exit = outcome.unwrap_or_else(|error| {

@@ -11,6 +11,7 @@ mod desk;
 mod events;
 mod execute;
 mod fights;
+pub mod forecast;
 mod history;
 mod inert;
 mod look;
@@ -19,12 +20,14 @@ mod metrics;
 mod objects;
 mod observe;
 mod pods;
+pub mod question;
 mod refuse;
 mod revision;
+mod rival;
 mod status;
 mod steer;
 mod strategy;
-mod takeover;
+pub mod takeover;
 pub mod validate;
 mod watch;
 
@@ -49,6 +52,7 @@ use self::events::{Teller, Trouble};
 use self::fights::Fights;
 use self::look::Look;
 use self::measure::Sources;
+use self::rival::rival;
 use self::validate::Limits;
 use crate::router::Routers;
 use crate::workload::Workloads;
@@ -169,26 +173,7 @@ impl Context {
 
     /// The older Canary with the same target, by name.
     fn rival(&self, canary: &Canary) -> Option<String> {
-        let rank = |canary: &Canary| {
-            (
-                canary.creation_timestamp().map(|time| time.0),
-                canary.name_any(),
-            )
-        };
-        let mine = rank(canary);
-        self.store
-            .state()
-            .iter()
-            .filter_map(|other| other.0.as_ref().ok())
-            .filter(|other| {
-                other.namespace() == canary.namespace()
-                    && other.spec.target_ref == canary.spec.target_ref
-                    && other.name_any() != canary.name_any()
-                    && other.metadata.deletion_timestamp.is_none()
-            })
-            .map(rank)
-            .filter(|other| *other < mine)
-            .min()
-            .map(|(_, name)| name)
+        let all = self.store.state();
+        rival(canary, all.iter().filter_map(|other| other.0.as_ref().ok()))
     }
 }

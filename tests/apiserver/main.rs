@@ -1,4 +1,4 @@
-//! The operator's own binary against a real API server, without pods: the tests play the
+//! The operator's own binary, and `fairlead`, against a real API server, without pods: the tests play the
 //! controllers, the proxies, Prometheus and the webhooks.
 //!
 //! Each story has a namespace, an operator that watches only that one, and a judge that reads the
@@ -6,8 +6,10 @@
 
 mod crash;
 mod edits;
+mod fairlead;
 mod history;
 mod kinds;
+mod migrate;
 mod promotion;
 mod providers;
 mod stage;

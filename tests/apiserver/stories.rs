@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
-use crate::{edits, kinds, promotion, providers, takeover};
+use crate::{edits, kinds, migrate, promotion, providers, takeover};
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -32,6 +32,10 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(takeover::at_rest(&stage)),
         Box::pin(takeover::in_flight(&stage)),
         Box::pin(takeover::failed(&stage)),
+        Box::pin(migrate::a_check_tells_what_a_takeover_then_does(&stage)),
+        Box::pin(migrate::what_cannot_be_taken_over_is_told_with_the_fix(
+            &stage,
+        )),
         Box::pin(edits::an_invalid_edit_holds_the_run_but_not_its_safety(
             &stage,
         )),

@@ -14,7 +14,12 @@ use crate::stage::{Scene, Stage};
 const NOTE: &str = "note";
 
 /// A scene as Flagger leaves it: its primary, its routes with `weight`, its status in `phase`.
-async fn left_by_flagger(stage: &Stage, namespace: &str, phase: &str, weight: u8) -> Result<Scene> {
+pub(crate) async fn left_by_flagger(
+    stage: &Stage,
+    namespace: &str,
+    phase: &str,
+    weight: u8,
+) -> Result<Scene> {
     let scene = stage.scene(namespace).await?;
     note_target(&scene, Some("kept")).await?;
     scene.apply_canary(|_| {}).await?;

@@ -3,6 +3,7 @@
 //! Demo, tests and benchmarks share it; nothing that is deployed may depend on it.
 
 pub mod apiserver;
+pub mod built;
 pub mod certificates;
 pub mod cluster;
 pub mod console;

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 use tokio::process::{Child, Command};
 
+use crate::built::binary;
+
 /// What an operator is started with.
 #[derive(Clone, Debug)]
 pub struct Operator {
@@ -28,7 +30,7 @@ impl Operator {
             .create(true)
             .append(true)
             .open(&self.log)?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(binary("fairlead-operator")?);
         command
             .env("KUBECONFIG", &self.kubeconfig)
             .arg(format!("--watch-namespace={}", self.namespace))
@@ -50,17 +52,4 @@ impl Operator {
         }
         command.spawn().context("failed to start the operator")
     }
-}
-
-/// The operator that was built with this program: beside it, or beside the folder of the tests.
-fn binary() -> Result<PathBuf> {
-    let this = std::env::current_exe().context("failed to find this program's path")?;
-    let folders = this.ancestors().skip(1).take(2);
-    let mut programs = folders.map(|folder| folder.join("fairlead-operator"));
-    programs.find(|program| program.exists()).with_context(|| {
-        format!(
-            "no `fairlead-operator` beside `{}`: run `cargo build -p fairlead-operator` first",
-            this.display()
-        )
-    })
 }

@@ -96,11 +96,11 @@ fn run_on_servers(environment: &Environment, tally: &mut Tally) -> Result<()> {
     let envoy = envoy.ok();
     let name = "suites on a real API server and a real Envoy";
     tally.suite_with(name, &suites, envoy.map(|program| ("ENVOY", program)));
-    let name = "build the operator";
-    let mut command = cargo("build --workspace --bin fairlead-operator");
+    let name = "build the operator and the command line";
+    let mut command = cargo("build --workspace --bin fairlead-operator --bin fairlead");
     tally.check(name, step(name, || process::run(&mut command)));
     tally.suite(
-        "the operator's own binary on a real API server",
+        "the operator's own binary, and the command line's, on a real API server",
         "--workspace --test apiserver -- --include-ignored",
     );
     let is_root = process::output(Command::new("id").arg("--user"))?.trim() == "0";

@@ -25,6 +25,41 @@ pub(super) fn inert(canary: &Canary, provider: Provider) -> Vec<&'static str> {
         .collect()
 }
 
+/// What to do about a field that is set in vain.
+pub fn instead(field: &str) -> &'static str {
+    match field {
+        "spec.ingressRef" | "spec.routeRef" | "spec.upstreamRef" => {
+            "leave it out: routes are VirtualServices or HTTPRoutes, as `spec.service` says"
+        }
+        "spec.service.meshName" | "spec.service.backends" => {
+            "leave it out: it concerned App Mesh alone"
+        }
+        "spec.autoscalerRef.primaryScalerQueries" => {
+            "leave it out: a HorizontalPodAutoscaler has no queries"
+        }
+        "spec.service.mirror" | "spec.service.gatewayRefs" | "spec.service.backendTimeout" => {
+            "leave it out, or set `spec.provider: gatewayapi:v1`"
+        }
+        "spec.service.gateways"
+        | "spec.service.delegation"
+        | "spec.service.retries"
+        | "spec.service.corsPolicy"
+        | "spec.service.trafficPolicy" => "leave it out, or set `spec.provider: istio`",
+        "spec.service.hosts"
+        | "spec.service.match"
+        | "spec.service.rewrite"
+        | "spec.service.timeout"
+        | "spec.service.headers"
+        | "spec.analysis.match"
+        | "spec.analysis.stepWeight"
+        | "spec.analysis.stepWeights"
+        | "spec.analysis.mirror" => {
+            "leave it out, or set `spec.provider` to one with routes: istio or gatewayapi:v1"
+        }
+        _ => "leave it out: nothing acts on it yet",
+    }
+}
+
 fn of_all(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
     let scaler = spec.autoscaler_ref.clone().unwrap_or_default();
     vec![

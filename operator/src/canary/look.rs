@@ -20,6 +20,7 @@ use super::fights::Field;
 use super::history::Moment;
 use super::measure::Check;
 use super::observe::{Observer, World};
+use super::takeover::Incumbent;
 use super::validate::Validated;
 use super::{
     Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, history, status, steer,
@@ -130,6 +131,7 @@ impl<'a> Look<'a> {
             router: self.context.routers.of(self.plan.route.provider),
             plan: &self.plan,
             invalid: self.invalid.as_deref(),
+            incumbent: Incumbent::Heeded,
         };
         let command = steer::request(&self.canary);
         Box::pin(observer.observe(answers, command, deleting, state))

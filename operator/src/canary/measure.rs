@@ -1,20 +1,19 @@
 //! Asks the metrics of one check, one after the other, until one objects.
 
-use fairlead_crds::canary::{MetricProvider, MetricTemplate};
-use fairlead_crds::parse_duration;
+use fairlead_crds::canary::MetricProvider;
 use fairlead_rollout::Verdict;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 
 use super::desk::Reply;
+use super::question::{Question, System, Whom, question, server, target};
 use super::validate::{Metric, Source, Validated};
 use crate::analysis::access::Access;
-use crate::analysis::mesh::{Measure, Mesh, Target};
+use crate::analysis::mesh::Mesh;
 use crate::analysis::prometheus::Prometheus;
-use crate::analysis::template::{self, Variables};
 use crate::analysis::web::Web;
-use crate::analysis::{self, Finding, Provider, QueryError, builtin};
+use crate::analysis::{self, Finding, Provider, QueryError};
 use crate::outgoing::{Outgoing, Trust};
 
 /// Whom checks ask.
@@ -35,15 +34,10 @@ impl Sources {
     /// compare with when they do.
     pub(super) fn follow(&self, plan: &Validated) {
         let asks_mesh = |metric: &Metric| metric.source == Source::Builtin;
-        if self.server(plan).is_none() && plan.metrics.iter().any(asks_mesh) {
+        let asks_server = server(plan, self.metrics_server.as_ref()).is_some();
+        if !asks_server && plan.metrics.iter().any(asks_mesh) {
             self.mesh.follow(&target(plan));
         }
-    }
-
-    fn server<'a>(&'a self, plan: &'a Validated) -> Option<&'a String> {
-        let own = plan.metrics_server.as_ref();
-        own.filter(|server| !server.is_empty())
-            .or(self.metrics_server.as_ref())
     }
 }
 
@@ -91,40 +85,38 @@ impl Check {
 
     /// The query, and whom to ask.
     async fn prepare(&self, metric: &Metric) -> Result<(String, Box<dyn Provider>), String> {
-        let variables = self.variables(metric);
-        match &metric.source {
-            Source::Builtin if self.sources.server(&self.plan).is_none() => {
-                self.prepare_mesh(metric)
+        let Sources {
+            client,
+            metrics_server,
+            ..
+        } = &self.sources;
+        let Question { query, whom } =
+            question(Some(client), &self.plan, metric, metrics_server.as_ref()).await?;
+        let provider = match whom {
+            Whom::Mesh { measure, window } => {
+                let target = target(&self.plan);
+                Box::new(self.sources.mesh.provider(target, measure, window))
             }
-            Source::Builtin => {
-                let query = builtin::query(&metric.name, &variables);
-                let query = query.ok_or("it is not built in")?;
-                Ok((query, self.default_provider().await?))
-            }
-            Source::Inline(text) => Ok((render(text, &variables)?, self.default_provider().await?)),
-            Source::Template { namespace, name } => self
-                .prepare_template(namespace, name, &variables)
+            Whom::Server => self.default_provider().await?,
+            Whom::Template {
+                namespace,
+                system,
+                provider,
+            } => self
+                .template_provider(&namespace, system, &provider)
                 .await
-                .map_err(|why| format!("MetricTemplate `{namespace}/{name}`: {why}")),
-        }
-    }
-
-    /// The proxies' own counters.
-    fn prepare_mesh(&self, metric: &Metric) -> Result<(String, Box<dyn Provider>), String> {
-        let measure = match metric.name.as_str() {
-            builtin::SUCCESS_RATE => Measure::SuccessRate,
-            builtin::DURATION => Measure::Duration,
-            _ => return Err("it is not built in".to_owned()),
+                .map_err(|why| match &metric.source {
+                    Source::Template { namespace, name } => {
+                        format!("MetricTemplate `{namespace}/{name}`: {why}")
+                    }
+                    Source::Builtin | Source::Inline(_) => why,
+                })?,
         };
-        let window = parse_duration(&metric.window).map_err(|error| error.to_string())?;
-        let target = target(&self.plan);
-        let described = measure.describe(&target, window);
-        let provider = self.sources.mesh.provider(target, measure, window);
-        Ok((described, Box::new(provider)))
+        Ok((query, provider))
     }
 
     fn default_server(&self) -> Result<String, String> {
-        let server = self.sources.server(&self.plan).cloned();
+        let server = server(&self.plan, self.sources.metrics_server.as_ref()).cloned();
         server.ok_or_else(|| {
             "there is no metrics server to ask: set spec.metricsServer, or the operator's \
              --metrics-server (chart value metricsServer)"
@@ -141,42 +133,24 @@ impl Check {
         Ok(Box::new(provider.map_err(|error| error.to_string())?))
     }
 
-    async fn prepare_template(
+    async fn template_provider(
         &self,
         namespace: &str,
-        name: &str,
-        variables: &Variables,
-    ) -> Result<(String, Box<dyn Provider>), String> {
-        let api: Api<MetricTemplate> = Api::namespaced(self.sources.client.clone(), namespace);
-        let found = api.get_opt(name).await;
-        let found = found
-            .map_err(|error| format!("it cannot be read: {error}"))?
-            .ok_or("it does not exist")?;
-        let query = render(&found.spec.query, variables)?;
-        let provider = found.spec.provider;
-        let access = self.access(namespace, &provider).await?;
+        system: System,
+        provider: &MetricProvider,
+    ) -> Result<Box<dyn Provider>, String> {
+        let access = self.access(namespace, provider).await?;
         let explain = |error: QueryError| error.to_string();
-        let built: Box<dyn Provider> = match provider.r#type.as_str() {
-            "prometheus" => Box::new(
-                Prometheus::new(&self.sources.outgoing, &access)
-                    .await
-                    .map_err(explain)?,
-            ),
-            "web" => {
+        let outgoing = &self.sources.outgoing;
+        Ok(match system {
+            System::Prometheus => {
+                Box::new(Prometheus::new(outgoing, &access).await.map_err(explain)?)
+            }
+            System::Web => {
                 let path = provider.json_path.as_deref().unwrap_or("$");
-                Box::new(
-                    Web::new(&self.sources.outgoing, &access, path)
-                        .await
-                        .map_err(explain)?,
-                )
+                Box::new(Web::new(outgoing, &access, path).await.map_err(explain)?)
             }
-            other => {
-                return Err(format!(
-                    "provider `{other}` is not supported; use prometheus or web"
-                ));
-            }
-        };
-        Ok((query, built))
+        })
     }
 
     /// Where a template's provider is and how to ask it.
@@ -219,30 +193,4 @@ impl Check {
         }
         Ok(access)
     }
-
-    fn variables(&self, metric: &Metric) -> Variables {
-        Variables {
-            name: self.plan.name.clone(),
-            namespace: self.plan.names.namespace.clone(),
-            target: self.plan.names.target.clone(),
-            service: self.plan.route.apex.clone(),
-            ingress: String::new(),
-            route: String::new(),
-            interval: metric.window.clone(),
-            variables: metric.variables.clone(),
-        }
-    }
-}
-
-/// What the mesh's proxies know the canary by.
-fn target(plan: &Validated) -> Target {
-    Target {
-        namespace: plan.names.namespace.clone(),
-        workload: plan.names.target.clone(),
-        service: format!("{}-canary", plan.route.apex),
-    }
-}
-
-fn render(text: &str, variables: &Variables) -> Result<String, String> {
-    template::render(text, variables).map_err(|error| error.to_string())
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::objects::{self, Role};
 use super::revision::compose;
-use super::takeover;
+use super::takeover::{self, Incumbent};
 use super::validate::Validated;
 use crate::router::{self, Provider, Router, Routes, includes};
 use crate::workload::autoscaler;
@@ -86,6 +86,8 @@ pub(super) struct Observer<'a> {
     pub(super) plan: &'a Validated,
     /// What is wrong with its spec, when the plan is that of an earlier one.
     pub(super) invalid: Option<&'a str>,
+    /// Whether a Flagger that still runs matters.
+    pub(super) incumbent: Incumbent,
 }
 
 impl Observer<'_> {
@@ -186,6 +188,11 @@ impl Observer<'_> {
     ) -> Result<Option<Inheritance>, Error> {
         if !state.is_foreign() {
             return Ok(None);
+        }
+        if self.incumbent == Incumbent::Heeded
+            && let Some(objection) = takeover::objection(self.client).await?
+        {
+            return Ok(Some(objection));
         }
         let resource = self.plan.kind.resource();
         let names = &self.plan.names;

@@ -1,6 +1,8 @@
 //! What another controller left behind: whether its primary runs what the target asks for, and
 //! whether it is still at work.
 
+use std::collections::BTreeSet;
+
 use fairlead_crds::annotation;
 use fairlead_rollout::{Inheritance, Revision};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -24,6 +26,25 @@ const FLAGGER_MANAGER: &str = "flagger";
 /// How Flagger's own Deployment is labelled: by its chart, and by its plain manifests.
 const FLAGGER_LABELS: [&str; 2] = ["app.kubernetes.io/name=flagger", "app=flagger"];
 
+/// What a Flagger that still runs means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Incumbent {
+    /// Nothing is taken over beside it.
+    Heeded,
+    /// It will be gone by then: a forecast.
+    Ignored,
+}
+
+/// Why nothing is taken over as long as Flagger runs.
+pub(super) async fn objection(client: &Client) -> Result<Option<Inheritance>, Error> {
+    Ok(incumbent(client).await?.map(|name| {
+        Inheritance::Unclear(format!(
+            "Flagger runs as Deployment `{name}`; scale it to zero first, for two controllers \
+             would fight over the weights"
+        ))
+    }))
+}
+
 /// Compares what was left with what the target asks for.
 pub(super) async fn inheritance(
     client: &Client,
@@ -32,12 +53,6 @@ pub(super) async fn inheritance(
     target: Option<&Snapshot>,
     configs: Option<&Configs>,
 ) -> Result<Inheritance, Error> {
-    if let Some(name) = incumbent(client).await? {
-        return Ok(Inheritance::Unclear(format!(
-            "Flagger runs as Deployment `{name}`; scale it to zero first, for two controllers \
-             would fight over the weights"
-        )));
-    }
     let (Some(target), Some(configs)) = (target, configs) else {
         let why = "the target or one of its configs does not exist";
         return Ok(Inheritance::Unclear(why.to_owned()));
@@ -83,25 +98,35 @@ async fn template(
     })
 }
 
-/// Flagger's own Deployment, when one has ready pods.
-async fn incumbent(client: &Client) -> Result<Option<String>, Error> {
+/// Flagger's own Deployments, whether they run or not.
+pub async fn flaggers(client: &Client) -> Result<Vec<Deployment>, kube::Error> {
     let api: Api<Deployment> = Api::all(client.clone());
+    let mut found: Vec<Deployment> = Vec::new();
     for labels in FLAGGER_LABELS {
-        let found = api.list(&ListParams::default().labels(labels)).await;
-        let found = found.map_err(|source| Error::Read {
-            object: "the Deployments of Flagger".to_owned(),
-            source: source.into(),
-        })?;
-        let runs = |deployment: &Deployment| {
-            let status = deployment.status.as_ref();
-            status.is_some_and(|status| status.ready_replicas > Some(0))
-        };
-        if let Some(deployment) = found.into_iter().find(runs) {
-            let namespace = deployment.namespace().unwrap_or_default();
-            return Ok(Some(format!("{namespace}/{}", deployment.name_any())));
-        }
+        let listed = api.list(&ListParams::default().labels(labels)).await?;
+        let known: BTreeSet<_> = found.iter().map(ResourceExt::uid).collect();
+        found.extend(listed.into_iter().filter(|one| !known.contains(&one.uid())));
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// Whether a Deployment of Flagger is at work.
+pub fn runs(flagger: &Deployment) -> bool {
+    let status = flagger.status.as_ref();
+    status.is_some_and(|status| status.ready_replicas > Some(0))
+}
+
+/// The Flagger that is at work, by name.
+async fn incumbent(client: &Client) -> Result<Option<String>, Error> {
+    let found = flaggers(client).await.map_err(|source| Error::Read {
+        object: "the Deployments of Flagger".to_owned(),
+        source: source.into(),
+    })?;
+    let running = found.iter().find(|flagger| runs(flagger));
+    Ok(running.map(|flagger| {
+        let namespace = flagger.namespace().unwrap_or_default();
+        format!("{namespace}/{}", flagger.name_any())
+    }))
 }
 
 /// Whether the primary's template is the target's, but for what makes it a primary.

@@ -49,6 +49,15 @@ pub struct Limits {
     pub interval_floor: Duration,
 }
 
+impl Default for Limits {
+    /// Those of an operator that is not told otherwise.
+    fn default() -> Self {
+        Self {
+            interval_floor: Duration::from_secs(10),
+        }
+    }
+}
+
 /// A Canary that can be carried out.
 #[derive(Clone, Debug)]
 pub struct Validated {

@@ -78,9 +78,10 @@ const LAYERS: &[Layer] = &[
         &["routing", "xds", "identity", "runtime"],
         &["kube", "k8s-openapi", "git2", "reqwest"],
     ),
+    // It foretells what the operator does by the operator's own code.
     layer(
         "fairlead-cli",
-        &["crds", "rollout", "runtime"],
+        &["crds", "rollout", "runtime", "operator"],
         &["git2", "tonic", "axum", "reqwest"],
     ),
     // Support
