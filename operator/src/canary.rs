@@ -8,6 +8,7 @@ mod accept;
 mod checks;
 mod cleanup;
 mod desk;
+mod directory;
 mod events;
 mod execute;
 mod fights;
@@ -48,6 +49,7 @@ pub use self::watch::spawn;
 
 use self::accept::accept;
 use self::desk::Desk;
+use self::directory::Directory;
 use self::events::{Teller, Trouble};
 use self::fights::Fights;
 use self::look::Look;
@@ -69,6 +71,7 @@ type Reference = ObjectRef<Guarded>;
 struct Context {
     client: Client,
     store: Store<Guarded>,
+    directory: Arc<Directory>,
     limits: Limits,
     sources: Sources,
     desk: Desk,
@@ -173,7 +176,16 @@ impl Context {
 
     /// The older Canary with the same target, by name.
     fn rival(&self, canary: &Canary) -> Option<String> {
-        let all = self.store.state();
-        rival(canary, all.iter().filter_map(|other| other.0.as_ref().ok()))
+        let namespace = canary.namespace().unwrap_or_default();
+        let target = &canary.spec.target_ref.name;
+        let named = self.directory.of_target(&namespace, target);
+        let others: Vec<_> = named
+            .iter()
+            .filter_map(|other| self.store.get(other))
+            .collect();
+        rival(
+            canary,
+            others.iter().filter_map(|other| other.0.as_ref().ok()),
+        )
     }
 }

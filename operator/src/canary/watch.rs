@@ -1,6 +1,5 @@
 //! What wakes a Canary: changes of its objects, and answers to its questions.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,7 +7,6 @@ use std::time::Duration;
 
 use fairlead_controller::client::is_served;
 use fairlead_controller::{Recorder, run};
-use fairlead_crds::canary::Canary;
 use fairlead_crds::networking::VirtualService;
 use fairlead_runtime::tasks::Tasks;
 use futures::{Stream, StreamExt, TryStreamExt as _};
@@ -24,6 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::desk::Desk;
+use super::directory::Directory;
 use super::events::Teller;
 use super::fights::Fights;
 use super::measure::Sources;
@@ -78,18 +77,22 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         namespace: base.settings.watch_namespace.clone(),
     };
     let (reader, writer) = reflector::store();
+    let directory = Arc::new(Directory::default());
+    let noted = Arc::clone(&directory);
     let canaries = watcher(scope.api::<Guarded>(), watcher::Config::default())
         .default_backoff()
         .reflect(writer)
+        .inspect_ok(move |event| noted.note(event))
         .touched_objects()
         // Our own status writes are no news.
         .predicate_filter(interesting, PredicateConfig::default());
     let controller = Controller::for_stream(canaries, reader.clone())
         .reconcile_on(UnboundedReceiverStream::new(woken));
-    let controller = watches(controller, &scope, &reader);
+    let controller = watches(controller, &scope, &directory, &reader);
     let context = Arc::new(Context {
         client: base.client.clone(),
-        store: reader.clone(),
+        store: reader,
+        directory: Arc::clone(&directory),
         limits: Limits {
             interval_floor: base.settings.control_loop_min_interval,
         },
@@ -107,7 +110,9 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         metrics: base.metrics.clone(),
     };
     let counted = move |object: Arc<Guarded>, context: Arc<Context>| {
-        metrics.keep(&targets(&reader));
+        if let Some(targets) = directory.targets_after_loss() {
+            metrics.keep(&targets);
+        }
         reconcile(object, context)
     };
     tasks.spawn("canary controller", async move {
@@ -128,20 +133,6 @@ fn interesting(canary: &Guarded) -> Option<u64> {
     meta.finalizers.hash(&mut hasher);
     meta.deletion_timestamp.is_some().hash(&mut hasher);
     Some(hasher.finish())
-}
-
-/// Namespace and target of all Canaries.
-fn targets(store: &Store<Guarded>) -> BTreeSet<(String, String)> {
-    let state = store.state();
-    let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
-    readable
-        .map(|canary| {
-            (
-                canary.namespace().unwrap_or_default(),
-                canary.spec.target_ref.name.clone(),
-            )
-        })
-        .collect()
 }
 
 /// Where watches look.
@@ -221,85 +212,65 @@ fn http_routes(
 fn watches(
     controller: Controller<Guarded>,
     scope: &Scope,
+    directory: &Arc<Directory>,
     store: &Store<Guarded>,
 ) -> Controller<Guarded> {
     controller
-        .watches_stream(scope.changes::<Deployment>(), by_name(store, of_workload))
-        .watches_stream(scope.changes::<DaemonSet>(), by_name(store, of_workload))
-        .watches_stream(scope.changes::<StatefulSet>(), by_name(store, of_workload))
-        .watches_stream(scope.changes::<Service>(), by_name(store, of_service))
-        .watches_stream(
-            scope.changes::<VirtualService>(),
-            by_name(store, of_service),
-        )
+        .watches_stream(scope.changes::<Deployment>(), by_workload(directory))
+        .watches_stream(scope.changes::<DaemonSet>(), by_workload(directory))
+        .watches_stream(scope.changes::<StatefulSet>(), by_workload(directory))
+        .watches_stream(scope.changes::<Service>(), by_service(directory))
+        .watches_stream(scope.changes::<VirtualService>(), by_service(directory))
         .watches_stream_with(
             http_routes(scope),
-            by_name(store, of_service),
+            by_service(directory),
             router::http_routes("v1"),
         )
-        .watches_stream(scope.changes::<EndpointSlice>(), by_label(store))
-        .watches_stream(crashing_pods(scope), by_owner(store))
+        .watches_stream(scope.changes::<EndpointSlice>(), by_label(directory))
+        .watches_stream(crashing_pods(scope), by_owner(directory))
         .watches_stream(scope.changes::<ConfigMap>(), by_config(store, "configmap"))
         .watches_stream(scope.changes::<Secret>(), by_config(store, "secret"))
 }
 
-fn of_workload(canary: &Canary, name: &str) -> bool {
-    let target = &canary.spec.target_ref.name;
-    name == target || name.strip_suffix("-primary") == Some(target)
-}
-
-fn of_service(canary: &Canary, name: &str) -> bool {
-    let service = canary
-        .spec
-        .service
-        .as_ref()
-        .and_then(|service| service.name.as_ref());
-    let apex = service.unwrap_or(&canary.spec.target_ref.name);
-    name == apex
-        || name.strip_suffix("-primary") == Some(apex)
-        || name.strip_suffix("-canary") == Some(apex)
-}
-
-/// The Canaries that an object of this name concerns.
-fn by_name<K: Resource>(
-    store: &Store<Guarded>,
-    concerns: fn(&Canary, &str) -> bool,
+/// The Canaries that a workload concerns.
+fn by_workload<K: Resource>(
+    directory: &Arc<Directory>,
 ) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
-    let store = store.clone();
-    move |object| {
-        let name = object.name_any();
-        concerned(&store, object.metadata.namespace.as_deref(), |canary| {
-            concerns(canary, &name)
-        })
-    }
+    let directory = Arc::clone(directory);
+    move |object| directory.of_workload(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
+/// The Canaries that a Service or a route concerns.
+fn by_service<K: Resource>(
+    directory: &Arc<Directory>,
+) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
+    let directory = Arc::clone(directory);
+    move |object| directory.of_service(&object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 /// The Canaries that the endpoints of a Service concern.
 fn by_label(
-    store: &Store<Guarded>,
+    directory: &Arc<Directory>,
 ) -> impl Fn(PartialObjectMeta<EndpointSlice>) -> Vec<Reference> + Send + Sync + 'static {
-    let store = store.clone();
+    let directory = Arc::clone(directory);
     move |slice| {
-        let service = slice.labels().get("kubernetes.io/service-name").cloned();
-        let Some(service) = service else {
-            return Vec::new();
-        };
-        concerned(&store, slice.metadata.namespace.as_deref(), |canary| {
-            of_service(canary, &service)
-        })
+        let namespace = slice.namespace().unwrap_or_default();
+        slice
+            .labels()
+            .get(pods::SERVICE_NAME)
+            .map(|service| directory.of_service(&namespace, service))
+            .unwrap_or_default()
     }
 }
 
 /// The Canaries whose target a pod belongs to.
-fn by_owner(store: &Store<Guarded>) -> impl Fn(Pod) -> Vec<Reference> + Send + Sync + 'static {
-    let store = store.clone();
+fn by_owner(directory: &Arc<Directory>) -> impl Fn(Pod) -> Vec<Reference> + Send + Sync + 'static {
+    let directory = Arc::clone(directory);
     move |pod| {
-        let Some(workload) = pods::workload(&pod) else {
-            return Vec::new();
-        };
-        concerned(&store, pod.metadata.namespace.as_deref(), |canary| {
-            canary.spec.target_ref.name == workload
-        })
+        let namespace = pod.namespace().unwrap_or_default();
+        pods::workload(&pod)
+            .map(|workload| directory.of_target(&namespace, &workload))
+            .unwrap_or_default()
     }
 }
 
@@ -311,26 +282,19 @@ fn by_config<K: Resource<DynamicType = ()>>(
     let store = store.clone();
     move |object| {
         let key = format!("{kind}/{}", object.name_any());
-        concerned(&store, object.metadata.namespace.as_deref(), |canary| {
-            canary
-                .status
-                .as_ref()
-                .is_some_and(|status| status.tracked_configs.contains_key(&key))
-        })
+        let namespace = object.namespace();
+        let state = store.state();
+        let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
+        readable
+            .filter(|canary| {
+                let status = canary.status.as_ref();
+                canary.namespace() == namespace
+                    && status.is_some_and(|status| status.tracked_configs.contains_key(&key))
+            })
+            .map(|canary| {
+                let namespace = canary.namespace().unwrap_or_default();
+                ObjectRef::new(&canary.name_any()).within(&namespace)
+            })
+            .collect()
     }
-}
-
-fn concerned(
-    store: &Store<Guarded>,
-    namespace: Option<&str>,
-    concerns: impl Fn(&Canary) -> bool,
-) -> Vec<Reference> {
-    let state = store.state();
-    let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
-    readable
-        .filter(|canary| canary.metadata.namespace.as_deref() == namespace && concerns(canary))
-        .map(|canary| {
-            ObjectRef::new(&canary.name_any()).within(&canary.namespace().unwrap_or_default())
-        })
-        .collect()
 }
