@@ -186,7 +186,7 @@ mod tests {
             },
         });
         let canary: Guarded = serde_json::from_value(object).unwrap();
-        assert!(canary.0.is_ok());
+        canary.0.as_ref().unwrap();
         canary
     }
 
