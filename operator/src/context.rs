@@ -59,7 +59,10 @@ impl From<&Args> for Settings {
                 .clone()
                 .filter(|server| !server.is_empty()),
             control_loop_min_interval: args.control_loop_min_interval,
-            watch_namespace: args.watch_namespace.clone(),
+            watch_namespace: args
+                .watch_namespace
+                .clone()
+                .filter(|namespace| !namespace.is_empty()),
             images: args.images.clone(),
             alerts: args.alerts.clone(),
             allow_outgoing: args.allow_outgoing.clone(),

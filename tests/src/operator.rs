@@ -13,7 +13,7 @@ use crate::built::binary;
 pub struct Operator {
     /// The cluster.
     pub kubeconfig: PathBuf,
-    /// The one namespace that it watches.
+    /// The one namespace that it watches and has its lease in; when empty, all and `default`.
     pub namespace: String,
     /// Its pod's name: one that is started again under another name waits for the lease.
     pub pod: String,
@@ -30,11 +30,15 @@ impl Operator {
             .create(true)
             .append(true)
             .open(&self.log)?;
+        let lease_namespace = match self.namespace.as_str() {
+            "" => "default",
+            namespace => namespace,
+        };
         let mut command = Command::new(binary("fairlead-operator")?);
         command
             .env("KUBECONFIG", &self.kubeconfig)
             .arg(format!("--watch-namespace={}", self.namespace))
-            .arg(format!("--lease-namespace={}", self.namespace))
+            .arg(format!("--lease-namespace={lease_namespace}"))
             .arg(format!("--pod-name={}", self.pod))
             .arg(format!("--metrics-server={}", self.metrics_server))
             // Metrics and webhooks of the tests listen there.

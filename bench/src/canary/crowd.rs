@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::stage::home;
+
 /// How long pods take to start.
 const START_UP: Duration = Duration::from_millis(150);
 /// When something that failed is tried again.
@@ -47,7 +49,6 @@ pub(crate) struct Deeds {
 #[derive(Clone)]
 pub(crate) struct Crowd {
     client: Client,
-    namespace: String,
     deeds: Arc<Mutex<Deeds>>,
     workloads: Arc<Mutex<HashMap<String, Workload>>>,
 }
@@ -64,10 +65,9 @@ struct Workload {
 
 impl Crowd {
     /// Begins to play.
-    pub(crate) fn start(client: &Client, namespace: &str, curtain: &CancellationToken) -> Self {
+    pub(crate) fn start(client: &Client, curtain: &CancellationToken) -> Self {
         let crowd = Self {
             client: client.clone(),
-            namespace: namespace.to_owned(),
             deeds: Arc::default(),
             workloads: Arc::default(),
         };
@@ -106,12 +106,15 @@ impl Crowd {
     /// Lets one pod of a Deployment crash: it is not ready from now on, and Kubernetes starts it
     /// again and again. When its status said so.
     pub(crate) async fn crash(&self, deployment: &str) -> anyhow::Result<Instant> {
-        let object = self.api::<Deployment>().get(deployment).await?;
+        let object = self
+            .api::<Deployment>(&home(deployment))
+            .get(deployment)
+            .await?;
         let template = &object.spec.as_ref().context("no spec")?.template;
         let pod = crash::pod(&object, &template_hash(template)?);
         let name = crash::name(deployment);
-        let pods = self.api::<Pod>();
-        self.apply::<Pod>(&name, pod).await?;
+        let pods = self.api::<Pod>(&home(deployment));
+        self.apply::<Pod>(&home(deployment), &name, pod).await?;
         let ended = Patch::Merge(crash::ended());
         pods.patch_status(&name, &PatchParams::default(), &ended)
             .await?;
@@ -129,7 +132,7 @@ impl Crowd {
     pub(crate) async fn recover(&self, deployment: &str) -> anyhow::Result<()> {
         self.deeds.lock().crashing.remove(deployment);
         let params = DeleteParams::default().grace_period(0);
-        self.api::<Pod>()
+        self.api::<Pod>(&home(deployment))
             .delete(&crash::name(deployment), &params)
             .await?;
         Ok(())
@@ -151,7 +154,7 @@ impl Crowd {
             + 'static,
         F: Future<Output = anyhow::Result<Action>> + Send + 'static,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<K> = Api::all(self.client.clone());
         let curtain = curtain.clone();
         Controller::new(api, watcher::Config::default())
             .with_config(Config::default().concurrency(HANDS))
@@ -173,7 +176,7 @@ impl Crowd {
 
     /// Makes the ReplicaSet, and lets the pods come up.
     async fn deploy(&self, deployment: Arc<Deployment>) -> anyhow::Result<Action> {
-        let name = deployment.name_any();
+        let (namespace, name) = place(&*deployment);
         let spec = deployment.spec.as_ref().context("no spec")?;
         let hash = template_hash(&spec.template)?;
         let wanted = spec.replicas.unwrap_or(1);
@@ -181,10 +184,10 @@ impl Crowd {
         if deployment.annotations().get(REVISION) != Some(&number.to_string()) {
             let set_name = format!("{name}-{hash}");
             let set = replica_set(&deployment, &set_name, &hash, number)?;
-            self.apply::<ReplicaSet>(&set_name, set).await?;
+            self.apply::<ReplicaSet>(&namespace, &set_name, set).await?;
             let annotations =
                 json!({ "metadata": { "annotations": { REVISION: number.to_string() } } });
-            self.api::<Deployment>()
+            self.api::<Deployment>(&namespace)
                 .patch(&name, &PatchParams::default(), &Patch::Merge(annotations))
                 .await?;
         }
@@ -209,9 +212,9 @@ impl Crowd {
                 "unavailableReplicas": wanted - ready,
             } });
             for service in services(&name) {
-                self.publish(&service, ready).await?;
+                self.publish(&namespace, &service, ready).await?;
             }
-            self.api::<Deployment>()
+            self.api::<Deployment>(&namespace)
                 .patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
                 .await?;
         }
@@ -247,7 +250,7 @@ impl Crowd {
     }
 
     /// One slice for a Service, with an address for each ready pod.
-    async fn publish(&self, service: &str, ready: i32) -> anyhow::Result<()> {
+    async fn publish(&self, namespace: &str, service: &str, ready: i32) -> anyhow::Result<()> {
         if ready == 0 && self.is_empty(service) {
             return Ok(());
         }
@@ -263,7 +266,8 @@ impl Crowd {
             "ports": [],
         });
         let begun = clock::instant();
-        self.apply::<EndpointSlice>(service, slice).await?;
+        self.apply::<EndpointSlice>(namespace, service, slice)
+            .await?;
         let mut deeds = self.deeds.lock();
         deeds.empty.insert(service.to_owned(), ready == 0);
         if ready > 0 {
@@ -274,7 +278,7 @@ impl Crowd {
 
     /// The proxies and gateways take every generation at once.
     async fn confirm(&self, route: Arc<VirtualService>) -> anyhow::Result<Action> {
-        let name = route.name_any();
+        let (namespace, name) = place(&*route);
         let status = json!({
             "observedGeneration": route.metadata.generation,
             "conditions": [{ "type": "Reconciled", "status": "True" }],
@@ -282,7 +286,7 @@ impl Crowd {
         let old = serde_json::to_value(&route.status)?;
         if old["observedGeneration"] != status["observedGeneration"] {
             let patch = Patch::Merge(json!({ "status": status }));
-            self.api::<VirtualService>()
+            self.api::<VirtualService>(&namespace)
                 .patch_status(&name, &PatchParams::default(), &patch)
                 .await?;
             let mut deeds = self.deeds.lock();
@@ -295,14 +299,14 @@ impl Crowd {
         Ok(Action::await_change())
     }
 
-    fn api<K>(&self) -> Api<K>
+    fn api<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn apply<K>(&self, name: &str, object: Value) -> anyhow::Result<()>
+    async fn apply<K>(&self, namespace: &str, name: &str, object: Value) -> anyhow::Result<()>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -310,7 +314,7 @@ impl Crowd {
             + serde::de::DeserializeOwned,
     {
         let params = PatchParams::apply(MANAGER).force();
-        self.api::<K>()
+        self.api::<K>(namespace)
             .patch(name, &params, &Patch::Apply(object))
             .await?;
         Ok(())
@@ -364,6 +368,11 @@ mod crash {
             "state": state,
         }] } })
     }
+}
+
+/// Namespace and name of an object.
+fn place(object: &impl Resource) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// The Services that send to a Deployment's pods, by Flagger's names.

@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::INTERVAL;
-use super::stage::{NAMESPACE, Stage};
+use super::stage::{Stage, home};
 use crate::sample;
 
 /// What a user of either figure may wait for.
@@ -73,7 +73,7 @@ pub(crate) async fn drained(stage: &Stage, name: &str) -> Result<()> {
     let slice = format!("{name}-canary");
     let what = format!("`{slice}` has no endpoints");
     let patience = Duration::from_secs(60);
-    fairlead_tests::wait::poll(&stage.client, NAMESPACE, &what, patience, async || {
+    fairlead_tests::wait::poll(&stage.client, &home(name), &what, patience, async || {
         Ok(stage.crowd.is_empty(&slice).then_some(()))
     })
     .await

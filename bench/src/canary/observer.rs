@@ -18,15 +18,15 @@ use super::stage::PATIENCE;
 /// The weights of a canary as an observer saw them, oldest first.
 pub(crate) type Weights = Vec<(Instant, i64)>;
 
-/// Sees the weights of all canaries of a namespace.
+/// Sees the weights of all canaries; their names differ.
 pub(crate) struct Observer {
     seen: watch::Receiver<HashMap<String, Weights>>,
 }
 
 impl Observer {
     /// Watches until the curtain falls.
-    pub(crate) fn watch(client: &Client, namespace: &str, curtain: CancellationToken) -> Self {
-        let api: Api<VirtualService> = Api::namespaced(client.clone(), namespace);
+    pub(crate) fn watch(client: &Client, curtain: CancellationToken) -> Self {
+        let api: Api<VirtualService> = Api::all(client.clone());
         let (sender, seen) = watch::channel(HashMap::new());
         let watching = async move {
             let events = watcher(api, watcher::Config::default());

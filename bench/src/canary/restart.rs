@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::INTERVAL;
-use super::stage::{NAMESPACE, PATIENCE, Stage};
+use super::stage::{PATIENCE, Stage, home};
 use crate::sample;
 
 /// After this the lease of an operator that was killed is free.
@@ -86,7 +86,7 @@ async fn restart(
 /// When a canary's metric was first asked for after `since`.
 async fn asked_after(stage: &Stage, name: &str, since: Instant) -> Result<Instant> {
     let what = format!("a check of `{name}`");
-    wait::poll(&stage.client, NAMESPACE, &what, PATIENCE, async || {
+    wait::poll(&stage.client, &home(name), &what, PATIENCE, async || {
         let asked = stage.world.conditions(name).asked;
         Ok(asked.into_iter().find(|at| *at >= since))
     })

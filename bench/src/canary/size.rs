@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
 use super::INTERVAL;
-use super::stage::{Controller, NAMESPACE, Stage};
+use super::stage::{Controller, Stage};
 use crate::sample;
 
 /// Over which steps are looked at.
@@ -88,7 +88,7 @@ async fn roll(stage: &Stage, name: &str) -> Result<()> {
         .first(name, released, |weight| weight > 0)
         .await
         .map(drop)
-        .with_context(|| format!("`{NAMESPACE}/{name}` did not begin"))
+        .with_context(|| format!("`{name}` did not begin"))
 }
 
 /// How late each weight since `from` was: an interval after the proxies had confirmed the one

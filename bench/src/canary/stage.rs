@@ -19,8 +19,8 @@ use super::INTERVAL;
 use super::crowd::Crowd;
 use super::observer::Observer;
 
-/// The namespace of all canaries.
-pub(crate) const NAMESPACE: &str = "bench";
+/// Canaries of a namespace, as teams have them: a list of a namespace's objects costs by their number.
+const NEIGHBOURS: usize = 20;
 /// The controller's name in the audit log.
 pub(crate) const CONTROLLER: &str = "controller";
 /// How long anything may take before the measurement is given up.
@@ -72,15 +72,12 @@ impl Stage {
                 manifest::apply(&client, &std::fs::read_to_string(&path)?).await?;
             }
         }
-        let namespace =
-            format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n");
-        manifest::apply(&client, &namespace).await?;
         let world = World::default();
         let address = players::serve(world.clone()).await?;
         let curtain = CancellationToken::new();
         Ok(Self {
-            crowd: Crowd::start(&client, NAMESPACE, &curtain),
-            observer: Observer::watch(&client, NAMESPACE, curtain.clone()),
+            crowd: Crowd::start(&client, &curtain),
+            observer: Observer::watch(&client, curtain.clone()),
             controller,
             server,
             client,
@@ -96,7 +93,7 @@ impl Stage {
         match &self.controller {
             Controller::Fairlead => Operator {
                 kubeconfig,
-                namespace: NAMESPACE.to_owned(),
+                namespace: String::new(),
                 // Each start is another pod's, as when a node is lost.
                 pod: format!("operator-{:08x}", rand::random::<u32>()),
                 metrics_server: self.address.clone(),
@@ -107,7 +104,6 @@ impl Stage {
                 let log = std::fs::File::create(self.log())?;
                 Command::new(program)
                     .arg(format!("-kubeconfig={}", kubeconfig.display()))
-                    .arg(format!("-namespace={NAMESPACE}"))
                     .arg(format!("-metrics-server={}", self.address))
                     .args(["-mesh-provider=istio", "-log-level=info", "-port=0"])
                     .stdin(Stdio::null())
@@ -133,11 +129,13 @@ impl Stage {
 
     /// Makes a canary with its target, and waits until it is initialized.
     pub(crate) async fn initialize(&self, name: &str, step: u8, max: u8) -> Result<()> {
+        let namespace = home(name);
+        make_namespace(&self.client, &namespace).await?;
         self.release(name, 1).await?;
         let (address, seconds) = (&self.address, INTERVAL.as_secs());
         let canary = format!(
             "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
-             metadata: {{name: {name}, namespace: {NAMESPACE}}}\n\
+             metadata: {{name: {name}, namespace: {namespace}}}\n\
              spec:\n  targetRef: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}\n  \
              progressDeadlineSeconds: 120\n  service: {{port: 9898}}\n  \
              metricsServer: {address}/{name}\n  analysis:\n    interval: {seconds}s\n    \
@@ -150,10 +148,11 @@ impl Stage {
 
     /// Applies the target with another image, as git would: four pods for each role.
     pub(crate) async fn release(&self, name: &str, version: usize) -> Result<()> {
+        let namespace = home(name);
         let replicas = if version == 1 { "  replicas: 4\n" } else { "" };
         let target = format!(
             "apiVersion: apps/v1\nkind: Deployment\n\
-             metadata: {{name: {name}, namespace: {NAMESPACE}}}\n\
+             metadata: {{name: {name}, namespace: {namespace}}}\n\
              spec:\n{replicas}  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    \
              metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers:\n        \
              - {{name: app, image: 'app:{version}'}}\n"
@@ -163,7 +162,7 @@ impl Stage {
 
     /// Waits for a phase.
     pub(crate) async fn until_phase(&self, name: &str, phase: CanaryPhase) -> Result<()> {
-        let api: Api<Canary> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let api: Api<Canary> = Api::namespaced(self.client.clone(), &home(name));
         let what = format!("phase {phase}");
         wait::until(&api, name, &what, PATIENCE, |canary| {
             canary.status.as_ref().and_then(|status| status.phase) == Some(phase)
@@ -172,4 +171,16 @@ impl Stage {
         .map(drop)
         .with_context(|| format!("the controller's log ends: {}", self.last_words()))
     }
+}
+
+/// The namespace of a canary: the number in its name tells.
+pub(crate) fn home(canary: &str) -> String {
+    let number = canary.rsplit('-').next();
+    let number: usize = number.and_then(|number| number.parse().ok()).unwrap_or(0);
+    format!("bench-{}", number / NEIGHBOURS)
+}
+
+async fn make_namespace(client: &Client, name: &str) -> Result<()> {
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
+    manifest::apply(client, &namespace).await
 }
