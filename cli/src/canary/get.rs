@@ -1,17 +1,16 @@
 //! Lists Canaries, or shows one with its workloads and last checks.
 
 use anyhow::Result;
-use fairlead_crds::canary::Canary;
-use k8s_openapi::api::apps::v1::Deployment;
+use fairlead_crds::canary::{Canary, Number};
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
-use serde_json::json;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use serde_json::{Value, json};
 
 use super::{Canaries, summary};
 use crate::args::Output;
 use crate::exit::Exit;
 use crate::output::print;
-use crate::terminal::{Cell, Style, one_line, table};
+use crate::terminal::{Cell, Style, Tone, one_line, table};
 
 /// Lists them.
 pub(super) async fn all(canaries: &Canaries, everywhere: bool, output: Output) -> Result<Exit> {
@@ -50,26 +49,38 @@ fn list(canaries: &[Canary], style: Style) -> String {
 /// Shows one.
 pub(super) async fn one(canaries: &Canaries, name: &str, output: Output) -> Result<Exit> {
     let canary = canaries.read(name).await?;
-    let deployments: Api<Deployment> =
-        Api::namespaced(canaries.cluster.client.clone(), &canaries.cluster.namespace);
-    let target = &canary.spec.target_ref.name;
-    let primary = format!("{target}-primary");
-    let explain = |source| canaries.cluster.explain(source, "read the workloads");
     let roles = [
-        (
-            "primary",
-            deployments.get_opt(&primary).await.map_err(explain)?,
-        ),
-        (
-            "canary",
-            deployments.get_opt(target).await.map_err(explain)?,
-        ),
+        ("primary", find(canaries, &canary, "-primary").await?),
+        ("canary", find(canaries, &canary, "").await?),
     ];
     print(output, &canary, |style| detail(&canary, &roles, style))?;
     Ok(Exit::Succeeded)
 }
 
-fn detail(canary: &Canary, roles: &[(&str, Option<Deployment>); 2], style: Style) -> String {
+/// The target, or what is called like it with an ending.
+async fn find(canaries: &Canaries, canary: &Canary, ending: &str) -> Result<Option<DynamicObject>> {
+    let target = &canary.spec.target_ref;
+    let (group, version) = target
+        .api_version
+        .split_once('/')
+        .unwrap_or(("", &target.api_version));
+    let kind = GroupVersionKind::gvk(group, version, &target.kind);
+    let Canaries { cluster, .. } = canaries;
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        cluster.client.clone(),
+        &cluster.namespace,
+        &ApiResource::from_gvk(&kind),
+    );
+    let name = format!("{}{ending}", target.name);
+    let what = format!("read {} `{}/{name}`", target.kind, cluster.namespace);
+    match api.get_opt(&name).await {
+        // A kind that the cluster does not know has no objects either.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        found => Ok(found.map_err(|source| cluster.explain(source, &what))?),
+    }
+}
+
+fn detail(canary: &Canary, roles: &[(&str, Option<DynamicObject>); 2], style: Style) -> String {
     let status = summary::status(canary);
     let name = format!(
         "{}/{}",
@@ -83,14 +94,20 @@ fn detail(canary: &Canary, roles: &[(&str, Option<Deployment>); 2], style: Style
         summary::number(status.failed_checks).into(),
     ]];
     let header = ["CANARY", "PHASE", "WEIGHT", "FAILED"];
-    let rows = roles
-        .iter()
-        .map(|(role, found)| workload(role, found.as_ref()));
-    let columns = ["ROLE", "WORKLOAD", "IMAGES", "READY"];
     let mut text = table(header, head.to_vec(), style);
     text += &one_line(summary::message(&status));
     text += "\n\n";
-    text += &table(columns, rows.collect(), style);
+    let weight = status.canary_weight.and_then(Number::whole);
+    let [primary, target] = roles;
+    let rows = vec![
+        workload("├─ ", primary, weight.map(|weight| 100 - weight)),
+        workload("└─ ", target, weight),
+    ];
+    text += &table(
+        ["ROLE", "WORKLOAD", "IMAGES", "READY", "WEIGHT"],
+        rows,
+        style,
+    );
     let checks = status.rollout.unwrap_or_default().checks;
     if !checks.is_empty() {
         let rows = checks.iter().map(summary::check).collect();
@@ -100,22 +117,44 @@ fn detail(canary: &Canary, roles: &[(&str, Option<Deployment>); 2], style: Style
     text
 }
 
-fn workload(role: &str, found: Option<&Deployment>) -> [Cell; 4] {
+/// A role's row; a DaemonSet counts its pods under names of its own.
+fn workload(
+    branch: &str,
+    (role, found): &(&str, Option<DynamicObject>),
+    weight: Option<i64>,
+) -> [Cell; 5] {
+    let role = format!("{branch}{role}");
+    let weight = weight
+        .map(|weight| format!("{weight}%"))
+        .unwrap_or_default();
     let Some(found) = found else {
-        return [role.into(), "does not exist".into(), "".into(), "".into()];
+        let absent = "does not exist";
+        return [
+            role.into(),
+            absent.into(),
+            "".into(),
+            "".into(),
+            weight.into(),
+        ];
     };
-    let spec = found.spec.clone().unwrap_or_default();
-    let containers = spec.template.spec.unwrap_or_default().containers;
-    let images: Vec<String> = containers.into_iter().filter_map(|one| one.image).collect();
-    let ready = found
-        .status
-        .as_ref()
-        .and_then(|status| status.ready_replicas);
+    let (spec, status) = (&found.data["spec"], &found.data["status"]);
+    let containers = spec["template"]["spec"]["containers"].as_array();
+    let images = containers.into_iter().flatten();
+    let images: Vec<&str> = images.filter_map(|one| one["image"].as_str()).collect();
+    let first = |all: [&Value; 2]| all.into_iter().find_map(Value::as_i64).unwrap_or(0);
+    let ready = first([&status["readyReplicas"], &status["numberReady"]]);
+    let wanted = first([&spec["replicas"], &status["desiredNumberScheduled"]]);
+    let tone = if ready >= wanted {
+        Tone::Good
+    } else {
+        Tone::Busy
+    };
     [
         role.into(),
         found.name_any().into(),
         images.join(", ").into(),
-        format!("{}/{}", ready.unwrap_or(0), spec.replicas.unwrap_or(1)).into(),
+        Cell::toned(format!("{ready}/{wanted}"), tone),
+        weight.into(),
     ]
 }
 
@@ -125,8 +164,10 @@ mod tests {
 
     use super::*;
 
-    fn deployment(name: &str, image: &str, ready: i32) -> Deployment {
+    fn deployment(name: &str, image: &str, ready: i32) -> DynamicObject {
         from_value(json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
             "metadata": { "name": name },
             "spec": {
                 "replicas": 2,
@@ -154,5 +195,15 @@ mod tests {
             ("canary", None),
         ];
         insta::assert_snapshot!(detail(&summary::tests::canary(), &roles, Style::Plain));
+    }
+
+    #[test]
+    fn pods_of_a_daemon_set_are_counted_too() {
+        let mut found = deployment("agent", "agent:1", 0);
+        found.data["spec"]["replicas"] = Value::Null;
+        found.data["status"] = json!({ "numberReady": 2, "desiredNumberScheduled": 3 });
+        let [.., ready, weight] = workload("", &("canary", Some(found)), Some(25));
+        let shown = format!("{ready:?} {weight:?}");
+        assert!(shown.contains("2/3") && shown.contains("25%"), "{shown}");
     }
 }
