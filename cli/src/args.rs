@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::canary::{Replay, Subject};
 use crate::exit;
 
 /// See, explain and steer rollouts.
@@ -80,7 +81,7 @@ pub(crate) enum Format {
 pub(crate) enum Topic {
     /// Rollouts
     #[command(subcommand, visible_alias = "canaries")]
-    Canary(Command),
+    Canary(About),
     /// Check what a move to Fairlead would mean; changes nothing
     #[command(subcommand)]
     Migrate(Source),
@@ -92,6 +93,17 @@ pub(crate) enum Source {
     /// Look at Flagger and its Canaries, everywhere or in --namespace; exits with 0 when all is
     /// ready, 1 when something needs attention
     Flagger,
+}
+
+/// What about rollouts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum About {
+    /// One that is in a cluster, or is to be.
+    #[command(flatten)]
+    Real(Command),
+    /// Replay the policy of a Canary over recorded metrics; exits with 0 when it would have been
+    /// promoted, 1 when rolled back, 3 when the recording ends first
+    Simulate(Replay),
 }
 
 /// What to do.
@@ -120,6 +132,8 @@ pub(crate) enum Command {
         /// Its name
         name: String,
     },
+    /// Say what a Canary leads to, before it does: objects, steps, checks, hooks; changes nothing
+    Plan(Subject),
     /// Wait until a rollout ends; exits with 0 when promoted, 1 when it failed
     Wait {
         /// The Canary's name
@@ -200,7 +214,7 @@ mod tests {
         assert_eq!(args.connection.namespace.as_deref(), Some("shop"));
         assert_eq!(args.output.format, Format::Json);
         assert_eq!(args.output.no_color, Some(true));
-        let Topic::Canary(Command::SetWeight { weight, .. }) = args.topic else {
+        let Topic::Canary(About::Real(Command::SetWeight { weight, .. })) = args.topic else {
             unreachable!()
         };
         assert_eq!(weight, 30);

@@ -1,9 +1,13 @@
 //! `fairlead canary …`: one file for each thing to do.
 
+mod course;
 mod explain;
 mod follow;
 mod get;
 mod history;
+mod manifest;
+mod plan;
+mod simulate;
 mod steer;
 mod summary;
 mod wait;
@@ -15,12 +19,22 @@ use fairlead_rollout::{Verb, Weight};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
-use crate::args::{Command, Connection, Output, Steer};
+pub(crate) use self::manifest::Subject;
+pub(crate) use self::simulate::Replay;
+
+use crate::args::{About, Command, Connection, Output, Steer};
 use crate::cluster::{Cluster, Error};
 use crate::exit::Exit;
 
 /// Does what was asked for.
-pub(crate) async fn run(command: Command, connection: &Connection, output: Output) -> Result<Exit> {
+pub(crate) async fn run(about: About, connection: &Connection, output: Output) -> Result<Exit> {
+    let command = match about {
+        About::Real(command) => command,
+        // What stands in files needs no cluster.
+        About::Simulate(replay) => {
+            return Box::pin(simulate::run(&replay, connection, output)).await;
+        }
+    };
     let canaries = Canaries::connect(connection).await?;
     let steer = |steer: Steer, verb| steer::run(&canaries, steer, verb, output);
     match command {
@@ -31,6 +45,7 @@ pub(crate) async fn run(command: Command, connection: &Connection, output: Outpu
         Command::Watch { name } => watch::run(&canaries, name.as_deref(), output).await,
         Command::Explain { name } => explain::run(&canaries, &name, output).await,
         Command::History { name } => history::run(&canaries, &name, output).await,
+        Command::Plan(subject) => plan::run(&canaries, &subject, output).await,
         Command::Wait {
             name,
             revision,

@@ -26,8 +26,8 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match rustls::crypto::aws_lc_rs::default_provider().install_default() {
         Ok(()) => match args.topic {
-            Topic::Canary(command) => {
-                Box::pin(canary::run(command, &args.connection, args.output)).await
+            Topic::Canary(about) => {
+                Box::pin(canary::run(about, &args.connection, args.output)).await
             }
             Topic::Migrate(source) => {
                 Box::pin(migrate::run(source, &args.connection, args.output)).await

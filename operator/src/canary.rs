@@ -21,6 +21,7 @@ mod metrics;
 mod objects;
 mod observe;
 mod pods;
+pub mod preview;
 pub mod question;
 mod refuse;
 mod revision;

@@ -21,6 +21,7 @@ pub mod analysis;
 pub mod args;
 pub mod canary;
 pub mod context;
+pub mod dry_run;
 pub mod exit_after;
 #[cfg(test)]
 mod fake;

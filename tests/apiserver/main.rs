@@ -7,6 +7,7 @@
 mod crash;
 mod edits;
 mod fairlead;
+mod foretold;
 mod history;
 mod kinds;
 mod migrate;

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
-use crate::{edits, kinds, migrate, promotion, providers, takeover};
+use crate::{edits, foretold, kinds, migrate, promotion, providers, takeover};
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -32,6 +32,9 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(takeover::at_rest(&stage)),
         Box::pin(takeover::in_flight(&stage)),
         Box::pin(takeover::failed(&stage)),
+        Box::pin(foretold::a_plan_is_what_the_operator_then_makes(&stage)),
+        Box::pin(foretold::a_manifest_is_planned_before_it_is_there(&stage)),
+        Box::pin(foretold::a_policy_is_replayed_over_what_a_prometheus_recorded(&stage)),
         Box::pin(migrate::a_check_tells_what_a_takeover_then_does(&stage)),
         Box::pin(migrate::what_cannot_be_taken_over_is_told_with_the_fix(
             &stage,

@@ -105,6 +105,7 @@ impl World {
 pub async fn serve(world: World) -> Result<String> {
     let router = Router::new()
         .route("/{namespace}/api/v1/query", get(query).post(query))
+        .route("/{namespace}/api/v1/query_range", post(query_range))
         .route("/{namespace}/hook/{name}", post(hook))
         .with_state(world);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -126,6 +127,26 @@ async fn query(
     };
     let data = json!({ "resultType": "vector", "result": result });
     Ok(Json(json!({ "status": "success", "data": data })))
+}
+
+/// The metric as it is, recorded every 15 seconds of the time that is asked about.
+async fn query_range(
+    State(world): State<World>,
+    Path(namespace): Path<String>,
+    form: String,
+) -> Json<Value> {
+    let number = |name: &str| {
+        let mut pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.find(|(key, _)| *key == name);
+        found.and_then(|(_, value)| value.parse::<u64>().ok())
+    };
+    let value = world.conditions(&namespace).metric;
+    let (start, end) = (number("start"), number("end"));
+    let times = start.unwrap_or_default()..=end.unwrap_or_default();
+    let samples: Vec<Value> = times.step_by(15).map(|at| json!([at, value])).collect();
+    let series = json!([{ "metric": {}, "values": samples }]);
+    let data = json!({ "resultType": "matrix", "result": series });
+    Json(json!({ "status": "success", "data": data }))
 }
 
 async fn hook(

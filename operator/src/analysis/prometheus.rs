@@ -2,12 +2,16 @@
 //!
 //! A series that has gone stale is not in the answer, so that what remains is no data.
 
+mod recorded;
+
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use prometheus_http_query::response::Data;
 use prometheus_http_query::{Client, Error};
 use reqwest::header::HeaderMap;
+
+pub use self::recorded::{Series, recorded};
 
 use super::access::Access;
 use super::{Provider, QueryError};

@@ -3,5 +3,6 @@
 mod checker;
 mod inherited;
 mod properties;
+mod rehearsal;
 mod scenarios;
 mod world;

@@ -1,0 +1,237 @@
+//! A rollout played through where nothing goes wrong by itself: pods are ready at once, proxies
+//! confirm at once, hooks agree, and the caller says what the metrics answer. Pure.
+//!
+//! It is the real machine, on a world that obeys: what it decides here it decides there, in the
+//! same order. So a rehearsal tells how a rollout goes at its fastest, and how a recorded release
+//! would have gone.
+
+use jiff::Timestamp;
+
+use crate::effect::{Decision, Effect, Requeue};
+use crate::observation::{Answer, Observation, Readiness, Revision, Role};
+use crate::probe::{HookKind, Verdict};
+use crate::state::State;
+use crate::step::step;
+use crate::strategy::Strategy;
+use crate::weight::Split;
+
+/// A rollout of more scenes is not told to its end.
+const MOST_SCENES: usize = 10_000;
+
+/// One decision, and when it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scene {
+    /// When.
+    pub at: Timestamp,
+    /// What was decided.
+    pub decision: Decision,
+    /// What the metrics answered, when the decision followed from that.
+    pub heard: Option<Verdict>,
+}
+
+/// How a rehearsal ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The machine is at rest, or is held by something that the rehearsal cannot change.
+    AtRest,
+    /// The time was over.
+    OutOfTime,
+    /// It was too long to be told.
+    Endless,
+}
+
+/// A rollout played through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The decisions, in order.
+    pub scenes: Vec<Scene>,
+    /// How it ended.
+    pub ending: Ending,
+    /// What is waited for at the end.
+    pub message: String,
+    /// The state at the end.
+    pub state: State,
+    /// The world at the end.
+    pub seen: Observation,
+}
+
+/// Plays a rollout from `state` and what is `seen`, beginning at `now`, at most until `end`.
+///
+/// `judge` answers for the metrics at a time.
+pub fn rehearse(
+    strategy: &Strategy,
+    state: &State,
+    seen: &Observation,
+    now: Timestamp,
+    end: Timestamp,
+    mut judge: impl FnMut(Timestamp) -> Verdict,
+) -> Rehearsal {
+    let (mut now, mut state) = (now, state.clone());
+    let mut world = World::new(seen);
+    let mut scenes = Vec::new();
+    let mut heard = None;
+    let mut message = String::new();
+    let ending = loop {
+        if scenes.len() >= MOST_SCENES {
+            break Ending::Endless;
+        }
+        let decision = step(strategy, &state, &world.0, now);
+        world.0.answers.clear();
+        message.clone_from(&decision.message);
+        for effect in &decision.effects {
+            world.obey(effect, || {
+                let verdict = judge(now);
+                heard = Some(verdict.clone());
+                verdict
+            });
+        }
+        let is_idle = decision.effects.is_empty();
+        let is_news = !is_idle || !decision.events.is_empty() || decision.state != state;
+        let (requeue, gone) = (
+            decision.requeue,
+            decision.effects.contains(&Effect::GiveBack),
+        );
+        state = decision.state.clone();
+        if is_news {
+            let asks = decision.effects.iter().any(is_question);
+            scenes.push(Scene {
+                at: now,
+                decision,
+                heard: if asks { None } else { heard.take() },
+            });
+        }
+        match requeue {
+            _ if gone => break Ending::AtRest,
+            _ if !is_idle => {}
+            Requeue::At(time) if time > end => break Ending::OutOfTime,
+            Requeue::At(time) if time > now => now = time,
+            Requeue::At(_) if is_news => {}
+            Requeue::At(_) | Requeue::OnChange => break Ending::AtRest,
+        }
+    };
+    Rehearsal {
+        scenes,
+        ending,
+        message,
+        state,
+        seen: world.0,
+    }
+}
+
+const fn is_question(effect: &Effect) -> bool {
+    matches!(effect, Effect::Measure { .. } | Effect::CallHook { .. })
+}
+
+/// What an obedient world looks like.
+struct World(Observation);
+
+impl World {
+    fn new(seen: &Observation) -> Self {
+        let mut world = seen.clone();
+        world.answers.clear();
+        world.acked = true;
+        for role in [&mut world.canary, &mut world.primary]
+            .into_iter()
+            .flatten()
+        {
+            come_up(role);
+        }
+        Self(world)
+    }
+
+    fn obey(&mut self, effect: &Effect, judge: impl FnOnce() -> Verdict) {
+        let world = &mut self.0;
+        match effect {
+            Effect::Prepare => world.prepared = true,
+            Effect::CreatePrimary { revision } => {
+                let desired = world.canary.as_ref().map_or(1, |canary| canary.desired);
+                let mut primary = role(desired.max(1));
+                primary.revision = Some(revision.clone());
+                world.primary = Some(primary);
+            }
+            Effect::Route { split } => {
+                world.split = Some(*split);
+                world.routes_current = true;
+            }
+            Effect::SetSplit { to, .. } => world.split = Some(*to),
+            Effect::ScaleCanary { replicas } => {
+                let revision = world.current().cloned();
+                if let Some(canary) = &mut world.canary {
+                    *canary = Role {
+                        revision,
+                        ..role(*replicas)
+                    };
+                }
+            }
+            Effect::PromotePrimary { revision, .. }
+            | Effect::RestorePrimary { revision }
+            | Effect::MarkPrimary { revision } => {
+                if let Some(primary) = &mut world.primary {
+                    primary.revision = Some(revision.clone());
+                }
+            }
+            Effect::CallHook { key, kind, .. } => {
+                let verdict = match kind {
+                    // Its agreement would end the run.
+                    HookKind::Rollback => Verdict::Failed("nobody asks for it".to_owned()),
+                    HookKind::ConfirmRollout
+                    | HookKind::PreRollout
+                    | HookKind::Rollout
+                    | HookKind::ConfirmTrafficIncrease
+                    | HookKind::ConfirmPromotion
+                    | HookKind::PostRollout => Verdict::Passed,
+                };
+                world.answers.push(Answer {
+                    key: key.clone(),
+                    verdict,
+                });
+            }
+            Effect::Measure { key } => world.answers.push(Answer {
+                key: key.clone(),
+                verdict: judge(),
+            }),
+            Effect::GiveBack => {}
+        }
+    }
+}
+
+fn role(desired: u32) -> Role {
+    let mut role = Role {
+        desired,
+        readiness: Readiness::Ready,
+        endpoints: 0,
+        needed: 1,
+        revision: None,
+    };
+    come_up(&mut role);
+    role
+}
+
+fn come_up(role: &mut Role) {
+    role.readiness = Readiness::Ready;
+    role.needed = role.desired.max(1);
+    role.endpoints = role.desired;
+}
+
+impl Observation {
+    /// A Canary that is at rest: the primary serves `promoted`, and the target asks for `wanted`.
+    pub fn at_rest(promoted: Revision, wanted: Revision) -> Self {
+        let mut primary = role(1);
+        primary.revision = Some(promoted);
+        Self {
+            revision: Ok(wanted),
+            canary: Some(role(0)),
+            primary: Some(primary),
+            autoscaler_minimum: None,
+            prepared: true,
+            split: Some(Split::PRIMARY),
+            routes_current: true,
+            acked: true,
+            answers: Vec::new(),
+            deleting: false,
+            inheritance: None,
+            invalid: None,
+            command: None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What `fairlead canary plan` and `simulate` say beforehand, against what then happens.
+
+use anyhow::{Context as _, Result, ensure};
+use fairlead_crds::canary::CanaryPhase;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, DynamicObject};
+use serde_json::{Value, json};
+
+use crate::fairlead::{fairlead, fairlead_json};
+use crate::stage::{Scene, Stage};
+use fairlead_tests::players::routes_resource;
+
+/// A plan changes nothing, and the operator then makes what it said.
+pub(crate) async fn a_plan_is_what_the_operator_then_makes(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("planned").await?;
+    until_running(&scene).await?;
+    scene.apply_canary(|_| {}).await?;
+    let (code, plan) = fairlead_json(&scene, "canary plan podinfo").await?;
+    ensure!(code == 0, "{code}: {plan}");
+    let made = |name: &str| made(&plan, name);
+    for name in [
+        "services/podinfo",
+        "services/podinfo-primary",
+        "services/podinfo-canary",
+        "destinationrules/podinfo-canary",
+    ] {
+        ensure!(made(name).is_some(), "{name}: {plan}");
+    }
+    let primary = made("deployments/podinfo-primary").context("a primary")?;
+    let route = made("virtualservices/podinfo").context("a route")?;
+    let course = plan["course"].as_array().context("a course")?;
+    let weights: Vec<&Value> = course.iter().map(|moment| &moment["weight"]).collect();
+    ensure!(weights.contains(&&json!(50)), "{plan}");
+    ensure!(
+        course.iter().any(|moment| moment["what"] == "Check"),
+        "{plan}"
+    );
+    let query = plan["checks"][0]["query"].as_str().unwrap_or_default();
+    ensure!(query.contains("istio_requests_total"), "{plan}");
+    let found = scene.deployments().get_opt("podinfo-primary").await?;
+    ensure!(found.is_none(), "the plan made a primary");
+
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    let live = scene.deployments().get("podinfo-primary").await?;
+    ensure!(
+        json!(live.spec) == primary["spec"],
+        "{} is not {}",
+        json!(live.spec),
+        primary["spec"]
+    );
+    let routes: Api<DynamicObject> =
+        Api::namespaced_with(scene.client.clone(), &scene.namespace, &routes_resource());
+    let live = routes.get("podinfo").await?;
+    ensure!(
+        live.data["spec"] == route["spec"],
+        "{:?} is not {route}",
+        live.data
+    );
+
+    let (code, plan) = fairlead_json(&scene, "canary plan podinfo").await?;
+    ensure!(code == 0, "{code}: {plan}");
+    let objects = plan["objects"].as_array().context("objects")?;
+    let promoted = objects
+        .iter()
+        .find(|one| one["when"] == "the primary gets the release");
+    ensure!(promoted.is_some(), "a release to come is not told: {plan}");
+    let created = objects.iter().find(|one| one["action"] == "Create");
+    ensure!(created.is_none(), "what is there is made again: {plan}");
+    Ok(())
+}
+
+/// A manifest alone is enough; what cannot work ends with 1, and the fix.
+pub(crate) async fn a_manifest_is_planned_before_it_is_there(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("manifest").await?;
+    until_running(&scene).await?;
+    let mut canary = json!({
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": { "name": "podinfo" },
+        "spec": {
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
+            "service": { "port": 9898 },
+            "analysis": {
+                "interval": "30s", "threshold": 2, "stepWeight": 10, "maxWeight": 30,
+                "webhooks": [{
+                    "name": "gate", "type": "confirm-promotion",
+                    "url": "http://gate.shop/check?token=hush",
+                }],
+            },
+        },
+    });
+    let path = scene.operator.log.with_extension("yaml");
+    std::fs::write(&path, canary.to_string())?;
+    let plan = format!("canary plan -f {}", path.display());
+    let (code, told) = fairlead_json(&scene, &plan).await?;
+    ensure!(code == 0, "{code}: {told}");
+    ensure!(made(&told, "virtualservices/podinfo").is_some(), "{told}");
+    ensure!(told["fastest"] == "1m 30s", "{told}");
+    ensure!(told["hooks"][0]["name"] == "gate", "{told}");
+    ensure!(!told.to_string().contains("hush"), "{told}");
+
+    canary["spec"]["analysis"]["iterations"] = json!(5);
+    canary["spec"]["analysis"]["maxWeight"] = Value::Null;
+    std::fs::write(&path, canary.to_string())?;
+    let (code, told) = fairlead(&scene, &plan).await?;
+    ensure!(
+        code == 1 && told.contains("spec.analysis"),
+        "{code}: {told}"
+    );
+    Ok(())
+}
+
+/// The same policy over a good recording and a bad one.
+pub(crate) async fn a_policy_is_replayed_over_what_a_prometheus_recorded(
+    stage: &Stage,
+) -> Result<()> {
+    let scene = stage.scene("replayed").await?;
+    scene
+        .apply_canary(|spec| spec["analysis"]["interval"] = json!("30s"))
+        .await?;
+    let replay = format!(
+        "canary simulate podinfo --prometheus {} --start 2026-01-01T00:00:00Z \
+         --end 2026-01-01T01:00:00Z",
+        scene.address
+    );
+    scene
+        .world
+        .set(&scene.namespace, |all| all.metric = "100".to_owned());
+    let (code, told) = fairlead_json(&scene, &replay).await?;
+    ensure!(
+        (code, &told["outcome"]) == (0, &json!("Promoted")),
+        "{code}: {told}"
+    );
+    ensure!(told["after"] == "30s", "{told}");
+
+    scene
+        .world
+        .set(&scene.namespace, |all| all.metric = "95".to_owned());
+    let (code, told) = fairlead_json(&scene, &replay).await?;
+    ensure!(
+        (code, &told["outcome"]) == (1, &json!("RolledBack")),
+        "{code}: {told}"
+    );
+    let checks = told["checks"].as_array().context("checks")?;
+    ensure!(
+        checks.len() == 2 && checks[1]["verdict"] == "Failed",
+        "{told}"
+    );
+    Ok(())
+}
+
+/// The object of that name as it is after its first write, when that makes it.
+fn made<'a>(plan: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut objects = plan["objects"].as_array()?.iter();
+    let found = objects.find(|one| one["object"] == name)?;
+    (found["action"] == "Create").then_some(&found["after"])
+}
+
+async fn until_running(scene: &Scene) -> Result<()> {
+    let ready = |found: &Deployment| {
+        let status = found.status.as_ref();
+        status.is_some_and(|status| status.ready_replicas > Some(0))
+    };
+    scene.until_deployment("podinfo", ready).await?;
+    Ok(())
+}
