@@ -13,7 +13,8 @@ use fairlead_operator::canary::takeover;
 use fairlead_operator::canary::validate::Limits;
 use fairlead_runtime::clock;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::coordination::v1::Lease;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use kube::core::DeserializeGuard;
@@ -101,10 +102,16 @@ async fn leader(cluster: &Cluster, flaggers: &[Flagger]) -> Result<Option<String
     let found = api.get_opt(name).await;
     let found = found
         .map_err(|source| cluster.explain(source, &format!("read Lease `{namespace}/{name}`")))?;
-    let spec = found.and_then(|lease| lease.spec);
-    Ok(spec
-        .and_then(|spec| spec.holder_identity)
-        .filter(|holder| !holder.is_empty()))
+    let spec = found.and_then(|lease| lease.spec).unwrap_or_default();
+    Ok(holder(spec, clock::now()))
+}
+
+/// Who holds a lease that is not over.
+fn holder(lease: LeaseSpec, now: Timestamp) -> Option<String> {
+    let seconds = i64::from(lease.lease_duration_seconds?);
+    let over = lease.renew_time?.0 + SignedDuration::from_secs(seconds);
+    let holder = lease.holder_identity?;
+    (now < over && !holder.is_empty()).then_some(holder)
 }
 
 async fn judge(

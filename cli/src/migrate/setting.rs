@@ -268,6 +268,42 @@ pub(super) fn qualified(address: &str, namespace: &str) -> String {
 mod tests {
     use super::*;
 
+    /// The flags of Flagger 1.44.
+    const KNOWN: [&str; 32] = [
+        "kubeconfig",
+        "kubeconfig-qps",
+        "kubeconfig-burst",
+        "master",
+        "metrics-server",
+        "control-loop-interval",
+        "log-level",
+        "port",
+        "slack-url",
+        "slack-token",
+        "slack-proxy-url",
+        "slack-user",
+        "slack-channel",
+        "msteams-url",
+        "msteams-proxy-url",
+        "event-webhook",
+        "include-label-prefix",
+        "threadiness",
+        "zap-replace-globals",
+        "zap-encoding",
+        "namespace",
+        "mesh-provider",
+        "selector-labels",
+        "ingress-annotations-prefix",
+        "ingress-class",
+        "enable-leader-election",
+        "leader-election-namespace",
+        "enable-config-tracking",
+        "version",
+        "kubeconfig-service-mesh",
+        "cluster-name",
+        "no-cross-namespace-refs",
+    ];
+
     fn flag(name: &str, text: &str) -> Setting {
         let argument = Argument {
             name: Name::Flag(name.to_owned()),
@@ -313,43 +349,41 @@ mod tests {
         assert!(read.note.contains("HTTPS_PROXY"), "{}", read.note);
     }
 
+    /// Whether every key of `values` is one of `chart`.
+    fn is_known(values: &Json, chart: &Json) -> bool {
+        let Some(values) = values.as_object() else {
+            return true;
+        };
+        let known = |(key, value): (&String, &Json)| {
+            chart.get(key).is_some_and(|chart| is_known(value, chart))
+        };
+        values.iter().all(known)
+    }
+
+    #[test]
+    fn what_is_mapped_is_a_value_of_the_chart() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../charts/fairlead/values.yaml"
+        );
+        let chart = std::fs::read_to_string(path).expect("the chart's values");
+        let chart: Json = serde_yaml_ng::from_str(&chart).expect("YAML");
+        let mapped = KNOWN.map(|name| flag(name, "x"));
+        let mapped = mapped.iter().filter(|one| one.fate == Fate::Mapped);
+        assert_eq!(mapped.clone().count(), 13);
+        for one in mapped {
+            assert!(
+                is_known(&one.values, &chart),
+                "{}: {}",
+                one.name,
+                one.values
+            );
+        }
+    }
+
     #[test]
     fn nothing_is_dropped_in_silence() {
-        let known = [
-            "kubeconfig",
-            "kubeconfig-qps",
-            "kubeconfig-burst",
-            "master",
-            "metrics-server",
-            "control-loop-interval",
-            "log-level",
-            "port",
-            "slack-url",
-            "slack-token",
-            "slack-proxy-url",
-            "slack-user",
-            "slack-channel",
-            "msteams-url",
-            "msteams-proxy-url",
-            "event-webhook",
-            "include-label-prefix",
-            "threadiness",
-            "zap-replace-globals",
-            "zap-encoding",
-            "namespace",
-            "mesh-provider",
-            "selector-labels",
-            "ingress-annotations-prefix",
-            "ingress-class",
-            "enable-leader-election",
-            "leader-election-namespace",
-            "enable-config-tracking",
-            "version",
-            "kubeconfig-service-mesh",
-            "cluster-name",
-            "no-cross-namespace-refs",
-        ];
-        for name in known {
+        for name in KNOWN {
             let read = flag(name, "x");
             assert!(
                 !read.note.contains("nothing is known"),

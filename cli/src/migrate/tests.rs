@@ -43,3 +43,17 @@ fn a_report_tells_settings_values_canaries_and_what_to_do() {
     };
     insta::assert_snapshot!(draw::draw(&report, Style::Plain));
 }
+
+#[test]
+fn a_lease_that_is_over_is_held_by_nobody() {
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let lease: LeaseSpec = from_value(json!({
+        "holderIdentity": "flagger-0",
+        "leaseDurationSeconds": 60,
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+    }))
+    .expect("a lease");
+    let at = |text| holder(lease.clone(), time(text));
+    assert_eq!(at("2026-01-01T00:00:59Z").as_deref(), Some("flagger-0"));
+    assert_eq!(at("2026-01-01T00:01:00Z"), None);
+}

@@ -20,13 +20,13 @@ use crate::{fairlead, told};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the binary beside the test, which answers it.
-async fn run(kubeconfig: &Path, arguments: &str) -> (Option<i32>, String) {
+pub(crate) async fn run(kubeconfig: &Path, arguments: &str) -> (Option<i32>, String) {
     let (kubeconfig, arguments) = (PathBuf::from(kubeconfig), arguments.to_owned());
     let run = move || told(&fairlead(&kubeconfig, &arguments));
     tokio::task::spawn_blocking(run).await.expect("it ran")
 }
 
-async fn install(client: &Client) -> Api<Canary> {
+pub(crate) async fn install(client: &Client) -> Api<Canary> {
     let crd = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../crds/canaries.flagger.app.yaml"

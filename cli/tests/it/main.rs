@@ -1,6 +1,7 @@
 //! The binary itself, as a pipeline sees it: what it prints, and its exit codes.
 
 mod cluster;
+mod migrate;
 mod simulate;
 mod usage;
 
