@@ -99,7 +99,9 @@ async fn main() -> Result<()> {
         (Verb::Up, kind) => up(kind, args.bench.as_deref()).await,
         (Verb::Down, Kind::Local) => Cluster::remove(CLUSTER),
         (Verb::Down, Kind::Kubeconfig) => {
-            install::remove(&Stage::on_current_context().await?).await
+            install::remove(&Stage::on_current_context().await?).await?;
+            say("the CRDs stay, for what else has objects of their kinds: see docs/install.md");
+            Ok(())
         }
     }
 }
