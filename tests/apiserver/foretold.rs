@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use fairlead_crds::canary::CanaryPhase;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DynamicObject};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::fairlead::{fairlead, fairlead_json};
@@ -67,6 +69,65 @@ pub(crate) async fn a_plan_is_what_the_operator_then_makes(stage: &Stage) -> Res
     ensure!(promoted.is_some(), "a release to come is not told: {plan}");
     let created = objects.iter().find(|one| one["action"] == "Create");
     ensure!(created.is_none(), "what is there is made again: {plan}");
+    Ok(())
+}
+
+/// Copies of configs, an autoscaler and an HTTPRoute belong to it; a Secret is not shown.
+pub(crate) async fn a_plan_tells_copies_autoscalers_and_gateways(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("planned-more").await?;
+    let apply = async |object: Value, resource: ApiResource| {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource);
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let params = PatchParams::apply("settings");
+        api.patch(&name, &params, &Patch::Apply(object)).await
+    };
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "settings" }, "stringData": { "password": "hush" },
+    });
+    apply(secret, ApiResource::erase::<Secret>(&())).await?;
+    let scaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": { "name": "podinfo" },
+        "spec": {
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
+            "minReplicas": 2, "maxReplicas": 4,
+        },
+    });
+    apply(scaler, ApiResource::erase::<HorizontalPodAutoscaler>(&())).await?;
+    let target = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "podinfo" },
+        "spec": { "template": { "spec": { "containers": [{
+            "name": "podinfo", "envFrom": [{ "secretRef": { "name": "settings" } }],
+        }] } } },
+    });
+    apply(target, ApiResource::erase::<Deployment>(&())).await?;
+    until_running(&scene).await?;
+    scene
+        .apply_canary(|spec| {
+            spec["provider"] = json!("gatewayapi:v1");
+            spec["service"]["gatewayRefs"] = json!([{ "name": "public" }]);
+            spec["autoscalerRef"] = json!({
+                "apiVersion": "autoscaling/v2",
+                "kind": "HorizontalPodAutoscaler",
+                "name": "podinfo",
+            });
+        })
+        .await?;
+    let (code, plan) = fairlead_json(&scene, "canary plan podinfo").await?;
+    ensure!(code == 0, "{code}: {plan}");
+    for name in [
+        "secrets/settings-primary",
+        "horizontalpodautoscalers/podinfo-primary",
+        "httproutes/podinfo",
+    ] {
+        ensure!(made(&plan, name).is_some(), "{name}: {plan}");
+    }
+    ensure!(!plan.to_string().contains("aHVzaA=="), "{plan}");
     Ok(())
 }
 
@@ -160,7 +221,10 @@ fn made<'a>(plan: &'a Value, name: &str) -> Option<&'a Value> {
 async fn until_running(scene: &Scene) -> Result<()> {
     let ready = |found: &Deployment| {
         let status = found.status.as_ref();
-        status.is_some_and(|status| status.ready_replicas > Some(0))
+        status.is_some_and(|status| {
+            let seen = status.observed_generation == found.metadata.generation;
+            seen && status.ready_replicas > Some(0)
+        })
     };
     scene.until_deployment("podinfo", ready).await?;
     Ok(())

@@ -33,6 +33,9 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(takeover::in_flight(&stage)),
         Box::pin(takeover::failed(&stage)),
         Box::pin(foretold::a_plan_is_what_the_operator_then_makes(&stage)),
+        Box::pin(foretold::a_plan_tells_copies_autoscalers_and_gateways(
+            &stage,
+        )),
         Box::pin(foretold::a_manifest_is_planned_before_it_is_there(&stage)),
         Box::pin(foretold::a_policy_is_replayed_over_what_a_prometheus_recorded(&stage)),
         Box::pin(migrate::a_check_tells_what_a_takeover_then_does(&stage)),
