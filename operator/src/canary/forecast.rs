@@ -160,3 +160,60 @@ fn judge(before: &State, decision: &Decision) -> Takeover {
         (None, _) => Takeover::Waits(decision.message.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fairlead_rollout::{Inheritance, Observation, Revision, Strategy};
+    use serde_json::json;
+
+    use super::*;
+
+    fn strategy() -> Strategy {
+        let canary = serde_json::from_value(json!({
+            "metadata": { "name": "podinfo", "namespace": "shop" },
+            "spec": {
+                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
+                "service": { "port": 80 },
+                "analysis": { "stepWeight": 10 },
+            },
+        }));
+        let canary = canary.expect("a Canary");
+        validate(&canary, Limits::default())
+            .expect("a plan")
+            .strategy
+    }
+
+    /// The takeover of what Flagger left in `phase`.
+    fn left(phase: Option<Phase>, left: Inheritance) -> Takeover {
+        let revision = |name: &str| Revision(name.to_owned());
+        let mut seen = Observation::at_rest(revision("one"), revision("two"));
+        // Flagger has written no revision of ours.
+        if let Some(primary) = &mut seen.primary {
+            primary.revision = None;
+        }
+        seen.inheritance = Some(left);
+        let before = State {
+            phase,
+            ..State::default()
+        };
+        let decision = step(&strategy(), &before, &seen, Timestamp::UNIX_EPOCH);
+        judge(&before, &decision)
+    }
+
+    #[test]
+    fn what_the_machine_does_with_what_was_left_is_what_is_foretold() {
+        let (rests, failed) = (Some(Phase::Succeeded), Some(Phase::Failed));
+        assert_eq!(left(rests, Inheritance::Same), Takeover::Baseline);
+        assert_eq!(left(failed, Inheritance::Same), Takeover::Baseline);
+        assert_eq!(left(failed, Inheritance::Different), Takeover::Refused);
+        assert_eq!(left(None, Inheritance::Different), Takeover::Begins);
+        for (phase, found) in [
+            (rests, Inheritance::Different),
+            (Some(Phase::Progressing), Inheritance::Same),
+            (rests, Inheritance::Unclear("why".to_owned())),
+        ] {
+            let takeover = left(phase, found);
+            assert!(matches!(takeover, Takeover::Waits(_)), "{takeover:?}");
+        }
+    }
+}
