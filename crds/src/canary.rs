@@ -10,6 +10,7 @@ mod number;
 mod rollout;
 mod service;
 mod status;
+mod step;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ pub use number::*;
 pub use rollout::*;
 pub use service::*;
 pub use status::*;
+pub use step::*;
 
 use crate::schema;
 

@@ -28,6 +28,7 @@ mod revision;
 mod rival;
 mod status;
 mod steer;
+mod steps;
 mod strategy;
 pub mod takeover;
 pub mod validate;

@@ -5,19 +5,21 @@
 
 use fairlead_controller::ApiError;
 use fairlead_crds::annotation;
-use fairlead_crds::canary::{Canary, CanaryMatch, CanaryService, Number};
-use fairlead_rollout::Split;
+use fairlead_crds::canary::{Canary, CanaryMatch, CanaryService, CanaryStatus, Number};
+use fairlead_rollout::{Split, State};
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DynamicObject;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 
+use self::affinity::Affinity;
 use self::http_route::HttpRoutes;
 use self::service::Services;
 use self::virtual_service::VirtualServices;
 use crate::canary::validate;
 
+pub mod affinity;
 mod http_route;
 mod service;
 mod virtual_service;
@@ -106,6 +108,8 @@ pub struct RoutePlan {
     pub matches: Vec<CanaryMatch>,
     /// Percentage of requests that are mirrored, when they are.
     pub mirror_weight: Option<f64>,
+    /// What keeps clients on the version that they got.
+    pub affinity: Option<Affinity>,
 }
 
 impl RoutePlan {
@@ -151,11 +155,55 @@ impl RoutePlan {
             service,
             matches: canary.spec.analysis.r#match.clone(),
             mirror_weight: canary.spec.analysis.mirror_weight.map(Number::as_f64),
+            affinity: None,
         };
+        let plan = Self {
+            affinity: Affinity::new(canary, plan.provider)?,
+            ..plan
+        };
+        if plan.affinity.is_some() {
+            plan.refuse_cookies()?;
+        }
         if let Provider::GatewayApi { .. } = plan.provider {
             http_route::validate(&plan)?;
         }
         Ok(plan)
+    }
+
+    /// Binds clients to the version that they get in the run of `state`.
+    pub fn follow(&mut self, state: &State) {
+        if let Some(affinity) = &mut self.affinity {
+            affinity.follow(state);
+        }
+    }
+
+    /// Writes down, for people, which cookies the routes are meant to give out.
+    pub fn note(&self, status: &mut CanaryStatus, state: &State) {
+        let split = state.traffic.map(|intent| intent.target);
+        if let (Some(affinity), Some(split)) = (&self.affinity, split) {
+            affinity.note(status, split);
+        }
+    }
+
+    /// A request cannot be asked for two things of one header.
+    fn refuse_cookies(&self) -> Result<(), validate::Error> {
+        let is_cookie = |name: &String| name.eq_ignore_ascii_case("cookie");
+        let of_service = self.service.r#match.iter();
+        let mut of_service = of_service.flat_map(|one| one.headers.keys());
+        let mut of_analysis = self.matches.iter().flat_map(|one| one.headers.keys());
+        let field = if of_service.any(is_cookie) {
+            "spec.service.match"
+        } else if of_analysis.any(is_cookie) {
+            "spec.analysis.match"
+        } else {
+            return Ok(());
+        };
+        Err(validate::Error::Field {
+            field,
+            fix: "cannot match the header `cookie` beside spec.analysis.sessionAffinity, which \
+                  matches it too; leave out one of the two"
+                .to_owned(),
+        })
     }
 }
 

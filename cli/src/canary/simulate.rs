@@ -11,7 +11,9 @@ use anyhow::Result;
 use fairlead_crds::canary::Canary;
 use fairlead_operator::analysis::{Finding, judge};
 use fairlead_operator::canary::validate::{Limits, Validated, validate};
-use fairlead_rollout::{Ending, Observation, Phase, Rehearsal, Revision, State, Verdict, rehearse};
+use fairlead_rollout::{
+    Ending, Observation, Phase, Rehearsal, Revision, Selection, State, Verdict, rehearse,
+};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -150,8 +152,8 @@ fn replay_over(canary: &Canary, plan: &Validated, recording: &Recording) -> Outc
         &seen,
         recording.start,
         recording.end,
-        |now| {
-            let findings = check(plan, recording, now);
+        |now, asked| {
+            let findings = check(plan, recording, now, asked);
             checks.extend(findings.iter().map(|finding| told(finding, now)));
             let last = findings.into_iter().next_back();
             last.map_or(Verdict::Passed, |finding| finding.verdict)
@@ -168,9 +170,15 @@ fn replay_over(canary: &Canary, plan: &Validated, recording: &Recording) -> Outc
 }
 
 /// One check: the metrics in their order, until one objects.
-fn check(plan: &Validated, recording: &Recording, now: Timestamp) -> Vec<Finding> {
+fn check(
+    plan: &Validated,
+    recording: &Recording,
+    now: Timestamp,
+    asked: &Selection,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for metric in &plan.metrics {
+    let metrics = plan.metrics.iter();
+    for metric in metrics.filter(|metric| asked.includes(&metric.name)) {
         let values = recording.at(&metric.name, now);
         let verdict = judge(&metric.name, metric.range, &values);
         let objects = verdict != Verdict::Passed;

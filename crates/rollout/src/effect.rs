@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::event::Event;
 use crate::observation::Revision;
 use crate::probe::{HookKind, ProbeKey};
+use crate::stage::Selection;
 use crate::state::State;
 use crate::weight::Split;
 
@@ -67,10 +68,12 @@ pub enum Effect {
         /// The hook's name.
         name: String,
     },
-    /// Ask all metrics and hand the answer to the next step.
+    /// Ask metrics and hand the answer to the next step.
     Measure {
         /// The question.
         key: ProbeKey,
+        /// Which of them.
+        metrics: Selection,
     },
     /// Lead the apex Service and the routes to the target as before, and let the Canary go.
     GiveBack,

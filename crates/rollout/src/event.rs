@@ -27,6 +27,10 @@ pub enum Reason {
     PromotionHeld,
     /// An iteration begins.
     IterationStarted,
+    /// An explicit step begins.
+    StepStarted,
+    /// An explicit step waits for a person.
+    StepPaused,
     /// The primary gets the revision.
     Promoting,
     /// The primary runs the revision and has all traffic.
@@ -81,6 +85,8 @@ impl Reason {
             Self::IncreaseHeld => "IncreaseHeld",
             Self::PromotionHeld => "PromotionHeld",
             Self::IterationStarted => "IterationStarted",
+            Self::StepStarted => "StepStarted",
+            Self::StepPaused => "StepPaused",
             Self::Promoting => "Promoting",
             Self::Promoted => "Promoted",
             Self::RolledBack => "RolledBack",
@@ -112,6 +118,8 @@ impl Reason {
             | Self::AnalysisStarted
             | Self::WeightInEffect
             | Self::IterationStarted
+            | Self::StepStarted
+            | Self::StepPaused
             | Self::Promoting
             | Self::Promoted
             | Self::Restored

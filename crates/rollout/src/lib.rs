@@ -23,6 +23,7 @@ mod observation;
 mod phase;
 mod probe;
 mod rehearsal;
+mod stage;
 mod state;
 mod step;
 mod strategy;
@@ -35,7 +36,8 @@ pub use observation::{Answer, Inheritance, Observation, Readiness, Revision, Rol
 pub use phase::Phase;
 pub use probe::{HookKind, ProbeKey, Verdict};
 pub use rehearsal::{Ending, Rehearsal, Scene, rehearse};
-pub use state::{Intent, Round, Run, Shortcut, State};
+pub use stage::{Selection, Size, Stage};
+pub use state::{Intent, Place, Round, Run, Shortcut, State};
 pub use step::step;
 pub use strategy::{Hook, Plan, Strategy};
 pub use weight::{Ladder, Split, Weight};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::stage::Selection;
+
 /// When a hook is called, and what its answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HookKind {
@@ -52,8 +54,8 @@ pub(crate) enum Probe {
         /// Its name.
         name: String,
     },
-    /// Ask all metrics.
-    Metrics,
+    /// Ask metrics, all or some.
+    Metrics(Selection),
 }
 
 impl Probe {
@@ -61,7 +63,7 @@ impl Probe {
     pub(crate) fn id(&self) -> String {
         match self {
             Self::Hook { kind, name } => format!("{kind}/{name}"),
-            Self::Metrics => "metrics".to_owned(),
+            Self::Metrics(_) => "metrics".to_owned(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A rollout played through where nothing goes wrong by itself: pods are ready at once, proxies
-//! confirm at once, hooks agree, and the caller says what the metrics answer. Pure.
+//! confirm at once, hooks agree, people let each step pass, and the caller says what the metrics
+//! answer. Pure.
 //!
 //! It is the real machine, on a world that obeys: what it decides here it decides there, in the
 //! same order. So a rehearsal tells how a rollout goes at its fastest, and how a recorded release
@@ -7,9 +8,12 @@
 
 use jiff::Timestamp;
 
+use crate::command::{Request, Verb};
 use crate::effect::{Decision, Effect, Requeue};
+use crate::event::{Event, Reason};
 use crate::observation::{Answer, Observation, Readiness, Revision, Role};
 use crate::probe::{HookKind, Verdict};
+use crate::stage::Selection;
 use crate::state::State;
 use crate::step::step;
 use crate::strategy::Strategy;
@@ -57,14 +61,14 @@ pub struct Rehearsal {
 
 /// Plays a rollout from `state` and what is `seen`, beginning at `now`, at most until `end`.
 ///
-/// `judge` answers for the metrics at a time.
+/// `judge` answers for some of the metrics at a time.
 pub fn rehearse(
     strategy: &Strategy,
     state: &State,
     seen: &Observation,
     now: Timestamp,
     end: Timestamp,
-    mut judge: impl FnMut(Timestamp) -> Verdict,
+    mut judge: impl FnMut(Timestamp, &Selection) -> Verdict,
 ) -> Rehearsal {
     let (mut now, mut state) = (now, state.clone());
     let mut world = World::new(seen);
@@ -77,10 +81,14 @@ pub fn rehearse(
         }
         let decision = step(strategy, &state, &world.0, now);
         world.0.answers.clear();
+        if decision.events.iter().any(is_pause) {
+            let token = format!("{}@step-{}", Verb::Resume, scenes.len());
+            world.0.command = Some(Request::new(&token, None));
+        }
         message.clone_from(&decision.message);
         for effect in &decision.effects {
-            world.obey(effect, || {
-                let verdict = judge(now);
+            world.obey(effect, |metrics| {
+                let verdict = judge(now, metrics);
                 heard = Some(verdict.clone());
                 verdict
             });
@@ -103,6 +111,7 @@ pub fn rehearse(
         match requeue {
             _ if gone => break Ending::AtRest,
             _ if !is_idle => {}
+            _ if world.is_asked(&state) => {}
             Requeue::At(time) if time > end => break Ending::OutOfTime,
             Requeue::At(time) if time > now => now = time,
             Requeue::At(_) if is_news => {}
@@ -116,6 +125,10 @@ pub fn rehearse(
         state,
         seen: world.0,
     }
+}
+
+fn is_pause(event: &Event) -> bool {
+    event.reason == Reason::StepPaused
 }
 
 const fn is_question(effect: &Effect) -> bool {
@@ -139,7 +152,14 @@ impl World {
         Self(world)
     }
 
-    fn obey(&mut self, effect: &Effect, judge: impl FnOnce() -> Verdict) {
+    /// Whether a person asks for something that was not handled yet.
+    fn is_asked(&self, state: &State) -> bool {
+        let command = self.0.command.as_ref().map(Request::token);
+        let handled = state.commands.first().map(|one| one.token.as_str());
+        command.is_some() && command != handled
+    }
+
+    fn obey(&mut self, effect: &Effect, judge: impl FnOnce(&Selection) -> Verdict) {
         let world = &mut self.0;
         match effect {
             Effect::Prepare => world.prepared = true,
@@ -186,9 +206,9 @@ impl World {
                     verdict,
                 });
             }
-            Effect::Measure { key } => world.answers.push(Answer {
+            Effect::Measure { key, metrics } => world.answers.push(Answer {
                 key: key.clone(),
-                verdict: judge(),
+                verdict: judge(metrics),
             }),
             Effect::GiveBack => {}
         }

@@ -63,6 +63,9 @@ impl State {
         }
         if let Some(run) = &mut self.run {
             run.checked_at = run.checked_at.map(|time| now.min(time));
+            if let Some(place) = &mut run.place {
+                place.since = now.min(place.since);
+            }
         }
         self.unready_since = self.unready_since.map(|time| now.min(time));
         self
@@ -106,6 +109,19 @@ pub struct Run {
     pub objection: Option<String>,
     /// Whether a person wants promotion without further analysis.
     pub shortcut: Option<Shortcut>,
+    /// Where it stands among explicit steps; `None` before the first.
+    pub place: Option<Place>,
+}
+
+/// Where a run stands among explicit steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the step, from 1.
+    pub number: u32,
+    /// When it began.
+    pub since: Timestamp,
+    /// Whether a person has let it pass.
+    pub resumed: bool,
 }
 
 /// How much of what stands between a run and its promotion is left out.
@@ -140,10 +156,11 @@ impl Run {
             held_by: None,
             objection: None,
             shortcut: None,
+            place: None,
         }
     }
 
-    /// The split that this step asks for.
+    /// The split that this step asks for, but for what binds clients.
     pub const fn split(&self) -> Split {
         if self.withdrawn {
             Split::PRIMARY
@@ -151,13 +168,14 @@ impl Run {
             Split {
                 canary: self.weight,
                 mirrored: self.mirrored,
+                sticky: false,
             }
         }
     }
 
     /// Whether the canary has been given anything to show yet.
     pub fn has_begun(&self) -> bool {
-        self.mirrored || self.weight > Weight::ZERO || self.iterations > 0
+        self.mirrored || self.weight > Weight::ZERO || self.iterations > 0 || self.place.is_some()
     }
 }
 

@@ -13,6 +13,7 @@ mod progress;
 mod promote;
 mod remove;
 mod rest;
+mod stage;
 mod steer;
 mod traffic;
 

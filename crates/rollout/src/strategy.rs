@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::probe::{HookKind, Probe};
+use crate::stage::Stage;
 use crate::weight::{Ladder, Weight};
 
 /// A validated strategy: nobody below reads the raw spec.
@@ -27,6 +28,8 @@ pub struct Strategy {
     /// Whether traffic can be divided; otherwise the canary is judged without any, and the primary
     /// has all of it until it runs the revision itself.
     pub divides_traffic: bool,
+    /// Whether clients that got the canary are led to it again.
+    pub sticky: bool,
     /// Whether nothing is to be done at all.
     pub suspended: bool,
     /// Whether a check has metrics to look at.
@@ -58,6 +61,13 @@ pub enum Plan {
         /// The weights.
         ladder: Ladder,
         /// Whether requests are mirrored for one interval before the first weight.
+        mirror: bool,
+    },
+    /// By explicit steps, each with its own rules.
+    Staged {
+        /// The steps; no weight is below the one before.
+        stages: Vec<Stage>,
+        /// Whether requests are mirrored for one interval before the first step.
         mirror: bool,
     },
     /// For a number of checks: matched requests to the canary (A/B), or none until the end

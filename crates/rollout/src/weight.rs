@@ -61,6 +61,8 @@ pub struct Split {
     pub canary: Weight,
     /// Whether the canary also gets a copy of the primary's requests.
     pub mirrored: bool,
+    /// Whether clients that once got the canary are led to it again, beside its share.
+    pub sticky: bool,
 }
 
 impl Split {
@@ -68,6 +70,7 @@ impl Split {
     pub const PRIMARY: Self = Self {
         canary: Weight::ZERO,
         mirrored: false,
+        sticky: false,
     };
 
     /// A plain division without mirroring.
@@ -75,24 +78,38 @@ impl Split {
         Self {
             canary,
             mirrored: false,
+            sticky: false,
         }
     }
 
     /// Whether any request reaches the canary.
     pub fn reaches_canary(self) -> bool {
-        self.mirrored || self.canary > Weight::ZERO
+        self.mirrored || self.sticky || self.canary > Weight::ZERO
     }
 
     /// Whether going from `self` to `next` sends the canary more than it had.
     pub fn raises_canary(self, next: Self) -> bool {
-        next.canary > self.canary || (next.mirrored && !self.mirrored)
+        next.canary > self.canary
+            || (next.mirrored && !self.mirrored)
+            || (next.sticky && !self.sticky)
+    }
+
+    /// Whether going from `self` to `next` sends the primary more than it had.
+    pub fn raises_primary(self, next: Self) -> bool {
+        next.canary < self.canary || (self.sticky && !next.sticky && next.canary < Weight::FULL)
     }
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mirrored = if self.mirrored { ", mirrored" } else { "" };
-        write!(f, "{}/{}{mirrored}", self.canary.rest(), self.canary)
+        let sticky = if self.sticky { ", sticky" } else { "" };
+        write!(
+            f,
+            "{}/{}{mirrored}{sticky}",
+            self.canary.rest(),
+            self.canary
+        )
     }
 }
 

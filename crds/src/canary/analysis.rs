@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{CrossNamespaceReference, Number};
+use super::{CanaryStep, CrossNamespaceReference, Number};
 use crate::networking::StringMatch;
 use crate::schema;
 
@@ -23,10 +23,14 @@ const INTERVAL_PATTERN: &str = "^[0-9]+(m|s)";
         "interval and threshold are needed"
     ),
     transform = schema::rule(
-        "[has(self.iterations), has(self.stepWeight), has(self.stepWeights)]\
+        "[has(self.iterations), has(self.stepWeight), has(self.stepWeights), has(self.steps)]\
          .exists_one(is_set, is_set)",
-        "set exactly one of stepWeight (equal steps), stepWeights (a list of steps) \
-         and iterations (no steps)"
+        "set exactly one of stepWeight (equal steps), stepWeights (a list of steps), \
+         steps (each with its own rules) and iterations (no steps)"
+    ),
+    transform = schema::rule(
+        "!has(self.steps) || !has(self.maxWeight)",
+        "maxWeight is for stepWeight; the last of the steps is the highest"
     )
 )]
 pub struct CanaryAnalysis {
@@ -44,6 +48,10 @@ pub struct CanaryAnalysis {
     /// Percentages of traffic, one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_weights: Vec<Number>,
+    /// Steps with rules of their own, in place of `stepWeight` and `stepWeights`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 50))]
+    pub steps: Vec<CanaryStep>,
     /// Percentage of traffic taken away after each look while the promoted version takes over.
     pub step_weight_promotion: Option<Number>,
     /// Whether the new version first gets copies of requests only.

@@ -95,6 +95,21 @@ pub struct RunStatus {
     pub objection: Option<String>,
     /// Whether a person wants promotion without further analysis.
     pub shortcut: Option<ShortcutStatus>,
+    /// Where it stands among `spec.analysis.steps`; none before the first.
+    pub place: Option<PlaceStatus>,
+}
+
+/// Where a run stands among the steps of the spec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceStatus {
+    /// The number of the step, from 1.
+    pub number: u32,
+    /// When it began.
+    pub since: MicroTime,
+    /// Whether a person has let it pass.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub resumed: bool,
 }
 
 /// How much of what stands between a new version and its promotion is left out.
@@ -125,17 +140,27 @@ pub struct CommandStatus {
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
 pub struct TrafficStatus {
     /// The canary's percentage that the routes are to hold.
     pub weight: u8,
     /// Whether they are to mirror requests.
     #[serde(default, skip_serializing_if = "is_false")]
     pub mirrored: bool,
+    /// Whether they are to keep clients on the canary that once got it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sticky: bool,
     /// The percentage that they held before.
     pub weight_before: u8,
     /// Whether they mirrored before.
     #[serde(default, skip_serializing_if = "is_false")]
     pub mirrored_before: bool,
+    /// Whether they kept clients on the canary before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sticky_before: bool,
     /// When this was written.
     pub since: MicroTime,
     /// When the proxies had it.

@@ -399,6 +399,7 @@ fn is_muted(plan: &Validated, event: &Event) -> bool {
 const fn describe(plan: &Plan) -> &'static str {
     match plan {
         Plan::Weighted { .. } => "Weighted",
+        Plan::Staged { .. } => "Steps",
         Plan::Iterations { matched: true, .. } => "A/B Testing",
         Plan::Iterations { matched: false, .. } => "Blue/Green",
     }

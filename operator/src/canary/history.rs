@@ -156,10 +156,17 @@ fn decided(moment: &Moment<'_>, run: &Run, answered: bool) -> Vec<(String, Strin
     if !answered {
         return Vec::new();
     }
+    let state = &moment.decision.state;
     let before = moment.before.run.as_ref();
     let moved = before.is_some_and(|before| before.id == run.id && before.step < run.step);
+    let ended = before.is_some_and(|before| before.round.attempt < run.round.attempt);
+    let split = state
+        .traffic
+        .map_or_else(|| run.split(), |intent| intent.target);
     let decision = if moved {
         ("CheckPassed", format!("goes on to {}", run.split()))
+    } else if ended && run.objection.is_none() {
+        ("CheckPassed", format!("stays at {split}"))
     } else if run.held_by.is_some() {
         ("Held", run.objection.clone().unwrap_or_default())
     } else {

@@ -2,16 +2,20 @@
 
 use fairlead_crds::canary::{Canary, CanaryService, CanarySpec};
 
-use crate::router::Provider;
+use crate::router::{Provider, RoutePlan};
 
 type Field = (bool, &'static str);
 
 /// The fields that a Canary sets in vain.
-pub(super) fn inert(canary: &Canary, provider: Provider) -> Vec<&'static str> {
+pub(super) fn inert(canary: &Canary, route: &RoutePlan) -> Vec<&'static str> {
     let spec = &canary.spec;
     let service = spec.service.clone().unwrap_or_default();
     let mut fields = of_all(spec, &service);
-    match provider {
+    fields.push((
+        spec.analysis.session_affinity.is_some() && route.affinity.is_none(),
+        "spec.analysis.sessionAffinity",
+    ));
+    match route.provider {
         Provider::Istio => fields.extend(gateway_only(&service)),
         Provider::GatewayApi { .. } => fields.extend(mesh_only(&service)),
         Provider::Kubernetes => {
@@ -63,10 +67,6 @@ pub fn instead(field: &str) -> &'static str {
 fn of_all(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
     let scaler = spec.autoscaler_ref.clone().unwrap_or_default();
     vec![
-        (
-            spec.analysis.session_affinity.is_some(),
-            "spec.analysis.sessionAffinity",
-        ),
         (spec.ingress_ref.is_some(), "spec.ingressRef"),
         (spec.route_ref.is_some(), "spec.routeRef"),
         (spec.upstream_ref.is_some(), "spec.upstreamRef"),
@@ -120,6 +120,7 @@ fn routed_only(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
             !analysis.step_weights.is_empty(),
             "spec.analysis.stepWeights",
         ),
+        (!analysis.steps.is_empty(), "spec.analysis.steps"),
         (analysis.mirror == Some(true), "spec.analysis.mirror"),
     ]
 }

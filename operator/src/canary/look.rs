@@ -70,6 +70,7 @@ impl<'a> Look<'a> {
         }
         for _ in 0..MOST_ROUNDS {
             let before = status::load(&self.canary.status.clone().unwrap_or_default());
+            self.plan.route.follow(&before);
             let uid = self.canary.uid().unwrap_or_default();
             let replies = self.context.desk.answers(&uid);
             let answers = replies
@@ -84,6 +85,7 @@ impl<'a> Look<'a> {
             // pure
             let now = micros(clock::now());
             let decision = step(&self.plan.strategy, &before, &world.observation, now);
+            self.plan.route.follow(&decision.state);
             // client required
             let moment = Moment {
                 before: &before,
@@ -162,6 +164,7 @@ impl<'a> Look<'a> {
         }
         status::store(&mut status, &decision.state, now);
         history::record(&mut status, moment);
+        self.plan.route.note(&mut status, &decision.state);
         if self.invalid.is_none() {
             remember(&mut status, &self.canary.spec);
         }
@@ -359,10 +362,11 @@ impl<'a> Look<'a> {
         let canary = ObjectRef::new(&self.canary.name_any())
             .within(&self.canary.namespace().unwrap_or_default());
         match effect {
-            Effect::Measure { key } => {
+            Effect::Measure { key, metrics } => {
                 let check = Check {
                     sources: self.context.sources.clone(),
                     plan: self.plan.clone(),
+                    metrics: metrics.clone(),
                 };
                 desk.ask(&uid, canary, key.clone(), check.run());
             }
@@ -416,7 +420,7 @@ enum Progress {
 /// The question that a decision asks.
 fn open_question(decision: &Decision) -> Option<ProbeKey> {
     decision.effects.iter().find_map(|effect| match effect {
-        Effect::CallHook { key, .. } | Effect::Measure { key } => Some(key.clone()),
+        Effect::CallHook { key, .. } | Effect::Measure { key, .. } => Some(key.clone()),
         Effect::Prepare
         | Effect::CreatePrimary { .. }
         | Effect::Route { .. }

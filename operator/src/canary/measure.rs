@@ -1,7 +1,7 @@
 //! Asks the metrics of one check, one after the other, until one objects.
 
 use fairlead_crds::canary::MetricProvider;
-use fairlead_rollout::Verdict;
+use fairlead_rollout::{Selection, Verdict};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
@@ -48,13 +48,16 @@ pub(super) struct Check {
     pub(super) sources: Sources,
     /// The Canary.
     pub(super) plan: Validated,
+    /// Which of its metrics.
+    pub(super) metrics: Selection,
 }
 
 impl Check {
-    /// Asks all metrics; the first objection ends the check.
+    /// Asks the metrics; the first objection ends the check.
     pub(super) async fn run(self) -> Reply {
         let mut findings = Vec::new();
-        for metric in &self.plan.metrics {
+        let asked = self.plan.metrics.iter();
+        for metric in asked.filter(|metric| self.metrics.includes(&metric.name)) {
             let finding = self.measure(metric).await;
             let verdict = finding.verdict.clone();
             findings.push(finding);

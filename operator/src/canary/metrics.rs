@@ -176,7 +176,7 @@ impl Metrics {
             name,
             namespace,
             deployment_strategy: match plan.strategy.plan {
-                Plan::Weighted { .. } => "canary",
+                Plan::Weighted { .. } | Plan::Staged { .. } => "canary",
                 Plan::Iterations { matched: true, .. } => "ab_testing",
                 Plan::Iterations { matched: false, .. } => "blue_green",
             },

@@ -2,7 +2,9 @@
 //! write tried by the code that would make it. Keeps nothing.
 
 use fairlead_crds::canary::Canary;
-use fairlead_rollout::{Effect, Phase, Revision, Scene, State, Verdict, Weight, rehearse};
+use fairlead_rollout::{
+    Effect, Phase, Revision, Scene, Selection, State, Verdict, Weight, rehearse,
+};
 use fairlead_runtime::report;
 use jiff::Timestamp;
 use kube::Client;
@@ -52,24 +54,29 @@ pub async fn preview(
     now: Timestamp,
 ) -> Result<Preview, String> {
     let state = status::load(&canary.status.clone().unwrap_or_default());
+    let mut plan = plan.clone();
+    plan.route.follow(&state);
     let (trying, writes) = dry_run::client(client.clone());
     let (workloads, routers) = (Workloads::new(&trying), Routers::new(&trying));
     let observer = Observer {
         client: &trying,
         workload: workloads.of(plan.kind),
         router: routers.of(plan.route.provider),
-        plan,
+        plan: &plan,
         invalid: None,
         incumbent: Incumbent::Heeded,
     };
     let world = Box::pin(observer.observe(Vec::new(), None, false, &state)).await;
     let world = world.map_err(|error| report(&error).to_string())?;
-    let (scenes, waits) = play(plan, &state, &world, now);
+    let (scenes, waits) = play(&plan, &state, &world, now);
+    if let Some(last) = scenes.last() {
+        plan.route.follow(&last.decision.state);
+    }
     let executor = Executor {
         client: &trying,
-        workload: observer.workload,
-        router: observer.router,
-        plan,
+        workload: workloads.of(plan.kind),
+        router: routers.of(plan.route.provider),
+        plan: &plan,
         world: &world,
     };
     let mut changes: Vec<Change> = Vec::new();
@@ -94,7 +101,7 @@ pub async fn preview(
 
 /// What is to be done now, and then a release: the one that waits already, or one to come.
 fn play(plan: &Validated, state: &State, world: &World, now: Timestamp) -> (Vec<Scene>, String) {
-    let passed = |_| Verdict::Passed;
+    let passed = |_, _: &Selection| Verdict::Passed;
     let end = Timestamp::MAX;
     let strategy = &plan.strategy;
     let mut first = rehearse(strategy, state, &world.observation, now, end, passed);

@@ -4,10 +4,11 @@
 //! `status.rollout`. Only the phase is read from Flagger's part.
 
 use fairlead_crds::canary::{
-    CanaryPhase, CanaryStatus, CheckStatus, Number, RolloutStatus, RunStatus, TrafficStatus,
+    CanaryPhase, CanaryStatus, CheckStatus, Number, PlaceStatus, RolloutStatus, RunStatus,
+    TrafficStatus,
 };
 use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
-use fairlead_rollout::{Intent, Phase, Revision, Round, Run, Split, State, Verdict, Weight};
+use fairlead_rollout::{Intent, Phase, Place, Revision, Round, Run, Split, State, Verdict, Weight};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -47,8 +48,12 @@ pub(super) fn load(status: &CanaryStatus) -> State {
         refused: rollout.refused_revision.map(Revision),
         run: rollout.run.map(load_run),
         traffic: rollout.traffic.map(|traffic| Intent {
-            target: split(traffic.weight, traffic.mirrored),
-            before: split(traffic.weight_before, traffic.mirrored_before),
+            target: split(traffic.weight, traffic.mirrored, traffic.sticky),
+            before: split(
+                traffic.weight_before,
+                traffic.mirrored_before,
+                traffic.sticky_before,
+            ),
             since: traffic.since.0,
             in_effect: traffic.in_effect.map(|time| time.0),
         }),
@@ -81,13 +86,19 @@ fn load_run(run: RunStatus) -> Run {
         held_by: run.held_by,
         objection: run.objection,
         shortcut: run.shortcut.map(steer::load_shortcut),
+        place: run.place.map(|place| Place {
+            number: place.number,
+            since: place.since.0,
+            resumed: place.resumed,
+        }),
     }
 }
 
-fn split(weight: u8, mirrored: bool) -> Split {
+fn split(weight: u8, mirrored: bool, sticky: bool) -> Split {
     Split {
         canary: Weight::clamped(i64::from(weight)),
         mirrored,
+        sticky,
     }
 }
 
@@ -116,8 +127,10 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
         traffic: state.traffic.map(|intent| TrafficStatus {
             weight: intent.target.canary.get(),
             mirrored: intent.target.mirrored,
+            sticky: intent.target.sticky,
             weight_before: intent.before.canary.get(),
             mirrored_before: intent.before.mirrored,
+            sticky_before: intent.before.sticky,
             since: MicroTime(intent.since),
             in_effect: intent.in_effect.map(MicroTime),
         }),
@@ -153,6 +166,11 @@ fn store_run(run: &Run) -> RunStatus {
         held_by: run.held_by.clone(),
         objection: run.objection.clone(),
         shortcut: run.shortcut.map(steer::store_shortcut),
+        place: run.place.map(|place| PlaceStatus {
+            number: place.number,
+            since: MicroTime(place.since),
+            resumed: place.resumed,
+        }),
     }
 }
 
@@ -336,11 +354,16 @@ mod tests {
                 },
                 objection: Some("too slow".to_owned()),
                 shortcut: Some(Shortcut::Promote),
+                place: Some(Place {
+                    number: 2,
+                    since: now,
+                    resumed: true,
+                }),
                 ..Run::new(7, Revision("c".to_owned()))
             }),
             traffic: Some(Intent {
-                target: split(40, true),
-                before: split(20, false),
+                target: split(40, true, false),
+                before: split(20, false, true),
                 since: now,
                 in_effect: Some(now),
             }),

@@ -6,7 +6,7 @@
 use fairlead_crds::annotation::COMMAND;
 use fairlead_crds::canary::{Canary, CanaryStatus, CommandStatus, RolloutStatus, ShortcutStatus};
 use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
-use fairlead_rollout::{Handled, Request, Shortcut};
+use fairlead_rollout::{Handled, Reason, Request, Shortcut};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
@@ -66,13 +66,19 @@ pub(super) const fn store_shortcut(shortcut: Shortcut) -> ShortcutStatus {
 
 /// Sets the Paused condition, or takes it away.
 pub(super) fn mark_pause(status: &mut CanaryStatus, generation: Option<i64>, now: Timestamp) {
-    let Some(message) = status.rollout.as_ref().and_then(pause) else {
+    let rollout = status.rollout.as_ref();
+    let commanded = rollout
+        .and_then(pause)
+        .map(|message| ("Commanded", message));
+    let asked = rollout.and_then(step_pause);
+    let asked = asked.map(|message| (Reason::StepPaused.as_str(), message));
+    let Some((reason, message)) = commanded.or(asked) else {
         return remove_condition(&mut status.conditions, ConditionType::Paused);
     };
     let finding = Finding {
         type_: ConditionType::Paused,
         status: ConditionStatus::True,
-        reason: "Commanded",
+        reason,
         message,
         generation,
     };
@@ -90,6 +96,20 @@ fn pause(rollout: &RolloutStatus) -> Option<String> {
     rollout.paused.then(|| {
         let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
         format!("paused{by}: `resume` goes on, `abort` gives up")
+    })
+}
+
+/// What it says while an explicit step waits for a person.
+fn step_pause(rollout: &RolloutStatus) -> Option<String> {
+    let run = rollout.run.as_ref()?;
+    let place = run.place.as_ref()?;
+    let waits = run.held_by.as_deref() == Some(Reason::StepPaused.as_str());
+    waits.then(|| {
+        format!(
+            "step {} waits for a person: `resume` goes on, `promote` skips the rest, `abort` \
+             gives up",
+            place.number
+        )
     })
 }
 
@@ -163,5 +183,34 @@ mod tests {
         assert!(pause(&rollout).unwrap().starts_with("paused by bob:"));
         rollout.paused = false;
         assert_eq!(pause(&rollout), None);
+    }
+
+    #[test]
+    fn a_step_that_waits_says_so_only_while_it_does() {
+        let mut status: CanaryStatus = serde_json::from_value(json!({ "rollout": { "run": {
+            "id": 1, "revision": "r", "heldBy": "StepPaused",
+            "place": { "number": 2, "since": "2026-01-01T00:00:00.000000Z" },
+        } } }))
+        .unwrap();
+        mark_pause(&mut status, None, Timestamp::UNIX_EPOCH);
+        let [paused] = &status.conditions[..] else {
+            unreachable!("{:?}", status.conditions)
+        };
+        assert_eq!(
+            (paused.type_.as_str(), paused.reason.as_str()),
+            ("Paused", "StepPaused")
+        );
+        assert!(
+            paused.message.starts_with("step 2 waits"),
+            "{}",
+            paused.message
+        );
+        let run = status
+            .rollout
+            .as_mut()
+            .and_then(|rollout| rollout.run.as_mut());
+        run.unwrap().held_by = None;
+        mark_pause(&mut status, None, Timestamp::UNIX_EPOCH);
+        assert_eq!(status.conditions, []);
     }
 }

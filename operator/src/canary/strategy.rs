@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use fairlead_crds::canary::{CanaryAnalysis, CanarySpec, Number};
 use fairlead_crds::parse_duration;
-use fairlead_rollout::{Hook, Ladder, Plan, Strategy, Weight};
+use fairlead_rollout::{Hook, Ladder, Plan, Stage, Strategy, Weight};
 use jiff::SignedDuration;
 
-use super::validate::{Error, Limits, Thresholds, Webhook};
-use crate::router::Provider;
+use super::steps::stages;
+use super::validate::{Error, Limits, Metric, Thresholds, Webhook};
+use crate::router::{Provider, RoutePlan};
 
 /// The pace of a Canary that names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
@@ -23,9 +24,9 @@ const ACK_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 pub(super) fn strategy(
     spec: &CanarySpec,
     limits: Limits,
-    provider: Provider,
+    route: &RoutePlan,
     hooks: &[Webhook],
-    has_metrics: bool,
+    metrics: &[Metric],
 ) -> Result<Strategy, Error> {
     let analysis = &spec.analysis;
     let skips = spec.skip_analysis.unwrap_or(false);
@@ -33,7 +34,7 @@ pub(super) fn strategy(
         "spec.analysis.stepWeightPromotion",
         analysis.step_weight_promotion,
     )?;
-    let divides = provider != Provider::Kubernetes;
+    let divides = route.provider != Provider::Kubernetes;
     let named = |hook: &Webhook| {
         Some(Hook {
             name: hook.name.clone(),
@@ -42,7 +43,7 @@ pub(super) fn strategy(
     };
     Ok(Strategy {
         plan: if divides {
-            plan(analysis, skips)?
+            plan(analysis, skips, stages(spec, hooks, metrics)?)?
         } else {
             undivided(analysis)?
         },
@@ -52,8 +53,9 @@ pub(super) fn strategy(
         progress_deadline: deadline(spec.progress_deadline_seconds)?,
         skip_analysis: skips,
         divides_traffic: divides,
+        sticky: route.affinity.is_some(),
         suspended: spec.suspend.unwrap_or(false),
-        has_metrics,
+        has_metrics: !metrics.is_empty(),
         hooks: hooks.iter().filter_map(named).collect(),
         ack_timeout: ACK_TIMEOUT,
     })
@@ -82,41 +84,42 @@ fn undivided(analysis: &CanaryAnalysis) -> Result<Plan, Error> {
     })
 }
 
-fn plan(analysis: &CanaryAnalysis, skips: bool) -> Result<Plan, Error> {
+fn plan(analysis: &CanaryAnalysis, skips: bool, stages: Vec<Stage>) -> Result<Plan, Error> {
     let mirror = analysis.mirror.unwrap_or(false);
     let iterations = whole("spec.analysis.iterations", analysis.iterations)?.filter(|n| *n > 0);
     let step = percent("spec.analysis.stepWeight", analysis.step_weight)?
         .filter(|step| *step > Weight::ZERO);
-    let listed = !analysis.step_weights.is_empty();
-    match (iterations, step, listed) {
-        (Some(count), None, false) => Ok(Plan::Iterations {
-            count: u32::try_from(count).unwrap_or(u32::MAX),
-            matched: !analysis.r#match.is_empty(),
-            mirror,
-        }),
-        (None, Some(step), false) => {
-            let max = percent("spec.analysis.maxWeight", analysis.max_weight)?;
-            let max = max
-                .filter(|max| *max > Weight::ZERO)
-                .unwrap_or(Weight::FULL);
-            Ok(Plan::Weighted {
-                ladder: Ladder::Linear { step, max },
-                mirror,
-            })
-        }
-        (None, None, true) => Ok(Plan::Weighted {
-            ladder: Ladder::Listed(ladder(&analysis.step_weights)?),
-            mirror,
-        }),
-        (None, None, false) if skips => Ok(Plan::Weighted {
+    let listed = ladder(&analysis.step_weights)?;
+    let mut plans = Vec::new();
+    plans.extend(iterations.map(|count| Plan::Iterations {
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+        matched: !analysis.r#match.is_empty(),
+        mirror,
+    }));
+    if let Some(step) = step {
+        let max = percent("spec.analysis.maxWeight", analysis.max_weight)?;
+        let max = max
+            .filter(|max| *max > Weight::ZERO)
+            .unwrap_or(Weight::FULL);
+        let ladder = Ladder::Linear { step, max };
+        plans.push(Plan::Weighted { ladder, mirror });
+    }
+    plans.extend((!listed.is_empty()).then_some(Plan::Weighted {
+        ladder: Ladder::Listed(listed),
+        mirror,
+    }));
+    plans.extend((!stages.is_empty()).then_some(Plan::Staged { stages, mirror }));
+    match (plans.pop(), plans.is_empty()) {
+        (Some(plan), true) => Ok(plan),
+        (Some(_), false) => Err(Error::Strategy("more than one strategy is set")),
+        (None, _) if skips => Ok(Plan::Weighted {
             ladder: Ladder::Linear {
                 step: Weight::FULL,
                 max: Weight::FULL,
             },
             mirror: false,
         }),
-        (None, None, false) => Err(Error::Strategy("no strategy is set")),
-        (Some(_), _, _) | (_, Some(_), _) => Err(Error::Strategy("more than one strategy is set")),
+        (None, _) => Err(Error::Strategy("no strategy is set")),
     }
 }
 
@@ -211,7 +214,7 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
     fn check(analysis: Value, expected: Result<Plan, &str>) {
         let read: CanaryAnalysis = serde_json::from_value(analysis.clone()).unwrap();
-        let plan = plan(&read, false).map_err(|error| error.to_string());
+        let plan = plan(&read, false, Vec::new()).map_err(|error| error.to_string());
         match (plan, expected) {
             (Ok(plan), Ok(expected)) => assert_eq!(plan, expected, "{analysis}"),
             (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),

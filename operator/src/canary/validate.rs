@@ -38,7 +38,9 @@ pub enum Error {
         instead: &'static str,
     },
     /// The strategy is missing or ambiguous.
-    #[error("`spec.analysis`: {0}; set exactly one of stepWeight, stepWeights and iterations")]
+    #[error(
+        "`spec.analysis`: {0}; set exactly one of stepWeight, stepWeights, steps and iterations"
+    )]
     Strategy(&'static str),
 }
 
@@ -122,6 +124,19 @@ pub struct Webhook {
     pub mute_alert: bool,
 }
 
+impl Webhook {
+    /// Whether the spec calls it by this name, of which it may have several.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        let rest = self.name.strip_prefix(name);
+        rest.is_some_and(|rest| {
+            rest.is_empty()
+                || rest
+                    .strip_prefix('#')
+                    .is_some_and(|more| more.parse::<usize>().is_ok())
+        })
+    }
+}
+
 /// A metric and its limits.
 #[derive(Clone, Debug)]
 pub struct Metric {
@@ -160,10 +175,10 @@ pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
     let target = &spec.target_ref;
     let kind = kind(target)?;
     let route = RoutePlan::new(canary)?;
-    let provider = route.provider;
+    let inert = inert(canary, &route);
     let metrics = checks::metrics(&spec.analysis, &namespace)?;
     let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks)?;
-    let strategy = strategy::strategy(spec, limits, provider, &hooks, !metrics.is_empty())?;
+    let strategy = strategy::strategy(spec, limits, &route, &hooks, &metrics)?;
     Ok(Validated {
         name: canary.name_any(),
         kind,
@@ -177,7 +192,7 @@ pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
         metrics,
         alerts: spec.analysis.alerts.clone(),
         metrics_server: spec.metrics_server.clone(),
-        inert: inert(canary, provider),
+        inert,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! See the [specification](https://gateway-api.sigs.k8s.io/reference/spec/#httproute).
 
+mod bound;
 mod build;
 mod matches;
 

@@ -3,6 +3,7 @@
 //! They are handled as JSON, so that fields that no type of ours knows survive every change.
 
 mod adopted;
+mod bound;
 mod created;
 mod settings;
 

@@ -3,12 +3,14 @@
 //! A question is stored before it is asked and its answer before the next one, so that a restart
 //! repeats at most the question in doubt, with the same key.
 
+use super::stage::{self, Stay};
 use super::{Machine, Pause, Turn, after};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::phase::Phase;
 use crate::probe::{HookKind, Probe, ProbeKey, Verdict};
-use crate::state::{Round, Run};
+use crate::stage::Selection;
+use crate::state::{Place, Round, Run};
 use crate::strategy::{Plan, Strategy};
 use crate::weight::Weight;
 
@@ -19,6 +21,8 @@ pub(super) enum Move {
     Mirror,
     /// Give the canary this weight.
     Weight(Weight),
+    /// Begin the explicit step of this number.
+    Stage(u32),
     /// Count one more iteration.
     Iterate,
     /// Give the primary the revision.
@@ -42,6 +46,12 @@ pub(super) fn next_move(strategy: &Strategy, run: &Run) -> Move {
             }
             ladder.next(run.weight).map_or(Move::Promote, Move::Weight)
         }
+        Plan::Staged { stages, mirror } => {
+            if *mirror && run.weight == Weight::ZERO && !run.mirrored && run.place.is_none() {
+                return Move::Mirror;
+            }
+            stage::next(stages, run).map_or(Move::Promote, Move::Stage)
+        }
         Plan::Iterations { count, matched, .. } => {
             // A canary that kept all traffic after a failed promotion has nothing to iterate to.
             if run.iterations < *count {
@@ -55,8 +65,8 @@ pub(super) fn next_move(strategy: &Strategy, run: &Run) -> Move {
     }
 }
 
-/// The questions before the next move, in order.
-pub(super) fn agenda(strategy: &Strategy, run: &Run) -> Vec<Probe> {
+/// The questions of a check, in order; those who must agree to a move are asked only before one.
+pub(super) fn agenda(strategy: &Strategy, run: &Run, stay: Option<Stay>) -> Vec<Probe> {
     let mut probes = strategy.probes(HookKind::Rollback);
     if !run.warmed {
         probes.extend(strategy.probes(HookKind::PreRollout));
@@ -65,29 +75,42 @@ pub(super) fn agenda(strategy: &Strategy, run: &Run) -> Vec<Probe> {
         if !run.warmed {
             return probes;
         }
-        probes.extend(strategy.probes(HookKind::Rollout));
-        if strategy.has_metrics {
-            probes.push(Probe::Metrics);
+        probes.extend(checks(strategy, run));
+    }
+    if stay.is_none() {
+        for gate in gates(strategy, run) {
+            probes.extend(strategy.probes(*gate));
         }
     }
-    for gate in gates(strategy, run) {
-        probes.extend(strategy.probes(*gate));
+    probes
+}
+
+/// What judges the canary: all there is, unless the explicit step says otherwise.
+fn checks(strategy: &Strategy, run: &Run) -> Vec<Probe> {
+    let stage = stage::current(strategy, run);
+    let (hooks, metrics) = stage.map_or((Selection::All, Selection::All), |stage| {
+        (stage.hooks.clone(), stage.metrics.clone())
+    });
+    let mut probes = strategy.probes(HookKind::Rollout);
+    probes.retain(|probe| matches!(probe, Probe::Hook { name, .. } if hooks.includes(name)));
+    if strategy.has_metrics && !metrics.is_empty() {
+        probes.push(Probe::Metrics(metrics));
     }
     probes
 }
 
 /// Who must agree to the next move.
 fn gates(strategy: &Strategy, run: &Run) -> &'static [HookKind] {
-    let weighted = matches!(strategy.plan, Plan::Weighted { .. });
+    let weighted = matches!(strategy.plan, Plan::Weighted { .. } | Plan::Staged { .. });
     match next_move(strategy, run) {
         Move::Mirror | Move::Iterate => &[],
         // As in Flagger, the step that ends mirroring is not asked for.
-        Move::Weight(_) if weighted && run.mirrored => &[],
-        Move::Weight(_) if weighted => &[HookKind::ConfirmTrafficIncrease],
+        Move::Weight(_) | Move::Stage(_) if weighted && run.mirrored => &[],
+        Move::Weight(_) | Move::Stage(_) if weighted => &[HookKind::ConfirmTrafficIncrease],
         Move::Promote if weighted => {
             &[HookKind::ConfirmTrafficIncrease, HookKind::ConfirmPromotion]
         }
-        Move::Weight(_) | Move::Promote => &[HookKind::ConfirmPromotion],
+        Move::Weight(_) | Move::Stage(_) | Move::Promote => &[HookKind::ConfirmPromotion],
     }
 }
 
@@ -120,7 +143,10 @@ impl Machine<'_> {
     fn ask<T>(&mut self, probe: &Probe, key: ProbeKey) -> Turn<T> {
         self.run()?.round.asked = Some(key.probe.clone());
         match probe {
-            Probe::Metrics => self.act(Effect::Measure { key }, "measuring"),
+            Probe::Metrics(metrics) => {
+                let metrics = metrics.clone();
+                self.act(Effect::Measure { key, metrics }, "measuring")
+            }
             Probe::Hook { kind, name } => {
                 let message = format!("calling {kind} hook {name}");
                 self.act(
@@ -162,7 +188,7 @@ impl Machine<'_> {
                 kind: Some(*kind),
                 why: format!("{kind} hook {name}: {why}"),
             }),
-            (Probe::Metrics, Some(why)) => Some(Objection {
+            (Probe::Metrics(_), Some(why)) => Some(Objection {
                 kind: None,
                 why: why.to_owned(),
             }),
@@ -201,18 +227,34 @@ impl Machine<'_> {
     /// Makes a move that nothing objects to.
     pub(super) fn make(&mut self, next: Move) -> Turn<std::convert::Infallible> {
         let now = self.now;
-        let plan = &self.strategy.plan;
+        let strategy = self.strategy;
         let run = self.run()?;
         run.step = run.step.saturating_add(1);
         run.round = Round::default();
         run.checked_at = Some(now);
         run.held_by = None;
-        let mut iteration = None;
+        let mut told = None;
         match next {
             Move::Mirror => run.mirrored = true,
             Move::Weight(weight) => {
                 run.weight = weight;
                 run.mirrored = false;
+                if let Plan::Staged { stages, .. } = &strategy.plan {
+                    run.place = stage::place_of(stages, weight, now);
+                }
+            }
+            Move::Stage(number) => {
+                run.mirrored = false;
+                run.place = Some(Place {
+                    number,
+                    since: now,
+                    resumed: false,
+                });
+                if let Some(stage) = stage::current(strategy, run) {
+                    run.weight = stage.weight;
+                }
+                let note = format!("{}weight {}", stage::words(strategy, run), run.weight);
+                told = Some((Reason::StepStarted, note));
             }
             Move::Iterate => {
                 run.iterations = run.iterations.saturating_add(1);
@@ -220,13 +262,14 @@ impl Machine<'_> {
                     count,
                     matched,
                     mirror,
-                } = plan
+                } = &strategy.plan
                 {
                     if *matched {
                         run.weight = Weight::FULL;
                     }
                     run.mirrored = *mirror && !*matched && run.weight == Weight::ZERO;
-                    iteration = Some(format!("iteration {} of {count}", run.iterations));
+                    let note = format!("iteration {} of {count}", run.iterations);
+                    told = Some((Reason::IterationStarted, note));
                 }
             }
             Move::Promote => {
@@ -236,8 +279,8 @@ impl Machine<'_> {
                 return self.become_phase(Phase::Promoting);
             }
         }
-        if let Some(note) = iteration {
-            self.tell(Reason::IterationStarted, note);
+        if let Some((reason, note)) = told {
+            self.tell(reason, note);
         }
         if self.state.phase == Some(Phase::WaitingPromotion) {
             return self.become_phase(Phase::Progressing);

@@ -20,16 +20,16 @@ impl Machine<'_> {
         let wanted = match self.state.phase {
             Some(Phase::Progressing | Phase::WaitingPromotion) => {
                 self.withdraw(&primary)?;
-                self.run()?.split()
+                self.wanted()?
             }
             Some(Phase::Promoting) => {
                 self.protect(&primary)?;
-                self.run()?.split()
+                self.wanted()?
             }
             Some(Phase::Initialized | Phase::Succeeded | Phase::Failed) => {
                 self.release_lost_canary();
                 if self.state.retained {
-                    Split::to_canary(Weight::FULL)
+                    self.bind(Split::to_canary(Weight::FULL))
                 } else {
                     Split::PRIMARY
                 }

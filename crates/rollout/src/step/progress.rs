@@ -7,7 +7,7 @@ use crate::observation::{Readiness, Role};
 use crate::phase::Phase;
 use crate::probe::HookKind;
 use crate::state::Run;
-use crate::weight::{Split, Weight};
+use crate::weight::Weight;
 
 impl Machine<'_> {
     /// Progressing and WaitingPromotion: the same rules, but for who is waited for.
@@ -15,7 +15,7 @@ impl Machine<'_> {
         let primary = self.primary()?;
         self.follow_revision()?;
         self.withdraw(&primary)?;
-        let wanted = self.run()?.split();
+        let wanted = self.wanted()?;
         if self
             .seen
             .split
@@ -24,12 +24,19 @@ impl Machine<'_> {
             self.settle(wanted)?;
         }
         self.scale_up()?;
+        self.resize()?;
         let ready = self.canary_is_ready()?;
         if ready {
             self.restore()?;
         }
-        let wanted = self.run()?.split();
-        self.settle(wanted)?;
+        let wanted = self.wanted()?;
+        let rises = self
+            .seen
+            .split
+            .is_some_and(|split| split.raises_canary(wanted));
+        if ready || !rises {
+            self.settle(wanted)?;
+        }
         if !ready {
             return self.unready();
         }
@@ -150,9 +157,10 @@ impl Machine<'_> {
             && self.now < due
         {
             self.wake_at(due);
-            return wait(progress_message(&run));
+            return self.idle();
         }
-        let agenda = agenda(self.strategy, &run);
+        let stay = self.stay(&run);
+        let agenda = agenda(self.strategy, &run, stay);
         if let Some(objection) = self.consult(&agenda)? {
             return self.object(objection);
         }
@@ -163,21 +171,26 @@ impl Machine<'_> {
                 return Err(Pause::Again);
             }
         }
+        if let Some(stay) = stay {
+            return self.remain(stay);
+        }
         self.run()?.objection = None;
         let run = self.run()?.clone();
         self.make(next_move(self.strategy, &run))
     }
 
     /// When the next check may begin: an interval after the last weight took effect or the last
-    /// check ended; the first one at once.
+    /// check ended, or at the end of an explicit step; the first one at once.
     fn due(&self, run: &Run) -> Option<jiff::Timestamp> {
         if run.checked_at.is_none() && (!run.has_begun() || !run.warmed) {
             return None;
         }
         let effective = self.state.traffic.and_then(|intent| intent.in_effect);
-        run.checked_at
-            .max(effective)
-            .map(|since| after(since, self.strategy.interval))
+        let since = run.checked_at.max(effective)?;
+        let due = after(since, self.strategy.interval);
+        // An explicit step ends with a check, whatever the interval is.
+        let end = self.end_of_stage(run).filter(|end| *end > since);
+        Some(end.map_or(due, |end| end.min(due)))
     }
 
     fn warm(&mut self) -> Turn {
@@ -252,16 +265,5 @@ impl Machine<'_> {
             format!("revision {revision} is rolled back: {why}"),
         );
         self.end(Phase::Failed)
-    }
-}
-
-fn progress_message(run: &Run) -> String {
-    let split = Split {
-        canary: run.weight,
-        mirrored: run.mirrored,
-    };
-    match &run.objection {
-        Some(why) => format!("traffic is {split} (primary/canary); last objection: {why}"),
-        None => format!("traffic is {split} (primary/canary); waiting for the next check"),
     }
 }

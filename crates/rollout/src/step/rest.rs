@@ -71,7 +71,9 @@ impl Machine<'_> {
         }
         settled?;
         let next = self.new_revision();
-        if next.is_none() && !self.state.retained {
+        if self.state.retained {
+            self.resize()?;
+        } else if next.is_none() {
             self.scale_down()?;
         }
         self.close()?;

@@ -118,7 +118,9 @@ impl Machine<'_> {
         };
         let why = match verb {
             Verb::Pause => self.state.paused.then_some("it is paused already"),
-            Verb::Resume => (!self.state.paused).then_some("it is not paused"),
+            Verb::Resume => {
+                (!self.state.paused && !self.awaits_person()).then_some("it is not paused")
+            }
             Verb::Promote => match phase {
                 Some(Phase::Waiting) => {
                     Some("a confirm-rollout hook holds it; `promote-full` goes past it")
@@ -194,7 +196,7 @@ impl Machine<'_> {
             Verb::Resume => {
                 self.state.paused = false;
                 self.tell(Reason::Resumed, format!("resumed{by}"));
-                Ok(())
+                self.let_pass()
             }
             Verb::Promote => self.hurry(Shortcut::Promote, by),
             Verb::PromoteFull => self.hurry(Shortcut::PromoteFull, by),

@@ -7,7 +7,7 @@ use super::{Machine, Turn, after, held, wait};
 use crate::effect::Effect;
 use crate::event::Reason;
 use crate::state::Intent;
-use crate::weight::Split;
+use crate::weight::{Split, Weight};
 
 impl Machine<'_> {
     /// Brings the routes to `want`; goes on once it is in effect at the proxies.
@@ -15,6 +15,7 @@ impl Machine<'_> {
     /// # Guarantees
     /// Nobody's traffic rises without the ready endpoints for it.
     pub(super) fn settle(&mut self, want: Split) -> Turn {
+        let want = self.bind(want);
         let Some(split) = self.seen.split else {
             return self.act(
                 Effect::Route {
@@ -51,6 +52,20 @@ impl Machine<'_> {
             },
             message,
         )
+    }
+
+    /// The split with what binds clients to the canary: nothing does once it has no share.
+    pub(super) fn bind(&self, split: Split) -> Split {
+        Split {
+            sticky: self.strategy.sticky && split.canary > Weight::ZERO,
+            ..split
+        }
+    }
+
+    /// The split that the run asks for.
+    pub(super) fn wanted(&mut self) -> Turn<Split> {
+        let split = self.run()?.split();
+        Ok(self.bind(split))
     }
 
     /// Waits until the proxies have what the routes already hold.
@@ -109,7 +124,7 @@ impl Machine<'_> {
             ));
         }
         let primary_serves = self.seen.primary.as_ref().is_some_and(super::Role::serves);
-        if want.canary < split.canary && !primary_serves {
+        if split.raises_primary(want) && !primary_serves {
             let neither = if canary.serves() {
                 ""
             } else {

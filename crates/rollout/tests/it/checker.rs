@@ -114,7 +114,8 @@ impl Checker {
     pub(crate) fn executes(&mut self, stored: &State, seen: &Observation, effect: &Effect) {
         if seen.invalid.is_some() && !seen.deleting {
             let rescues = matches!(effect, Effect::SetSplit { from, to } if to.canary < from.canary
-                || (from.mirrored && !to.mirrored));
+                || (from.mirrored && !to.mirrored)
+                || (from.sticky && !to.sticky));
             assert!(rescues, "{effect:?} for a spec that cannot be carried out");
         }
         match effect {
@@ -156,7 +157,7 @@ impl Checker {
                 let primary = seen.primary.as_ref().expect("a primary");
                 assert_eq!(primary.revision, None, "it says already what it runs");
             }
-            Effect::CallHook { key, .. } | Effect::Measure { key } => {
+            Effect::CallHook { key, .. } | Effect::Measure { key, .. } => {
                 let run = stored.run.as_ref().expect("a run");
                 assert_eq!(
                     run.round.asked.as_ref(),
@@ -177,6 +178,15 @@ impl Checker {
         let intent = stored.traffic.expect("an intent before the weight");
         assert_eq!(intent.target, to, "the intent is another one");
         let canary = seen.canary.as_ref().expect("a canary");
+        assert!(
+            !to.sticky || to.canary > Weight::ZERO,
+            "clients are bound to a canary without a share"
+        );
+        let binds = to.sticky && !from.sticky;
+        assert!(
+            !binds || canary.endpoints > 0,
+            "clients are bound to a canary without endpoints"
+        );
         if from.raises_canary(to) {
             assert!(
                 canary.endpoints >= canary.needed.max(1),

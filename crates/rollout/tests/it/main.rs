@@ -5,4 +5,6 @@ mod inherited;
 mod properties;
 mod rehearsal;
 mod scenarios;
+mod staged;
+mod sticky;
 mod world;

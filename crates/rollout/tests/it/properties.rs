@@ -5,9 +5,9 @@
 //! promotion of what was analysed only, legal phases, and that deciding twice decides the same.
 
 use fairlead_rollout::{
-    Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Plan, ProbeKey,
-    Readiness, Request, Revision, Role, Round, Run, Shortcut, Split, State, Strategy as Rollout,
-    Verdict, Weight, step,
+    Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan, ProbeKey,
+    Readiness, Request, Revision, Role, Round, Run, Selection, Shortcut, Size, Split, Stage, State,
+    Strategy as Rollout, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
@@ -26,6 +26,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     prop_oneof![
         (linear, any::<bool>()).prop_map(|(ladder, mirror)| Plan::Weighted { ladder, mirror }),
         (listed, any::<bool>()).prop_map(|(ladder, mirror)| Plan::Weighted { ladder, mirror }),
+        (stages(), any::<bool>()).prop_map(|(stages, mirror)| Plan::Staged { stages, mirror }),
         (1_u32..5, any::<bool>(), any::<bool>()).prop_map(|(count, matched, mirror)| {
             Plan::Iterations {
                 count,
@@ -36,6 +37,28 @@ fn plan() -> impl Strategy<Value = Plan> {
     ]
 }
 
+/// Explicit steps that end by themselves.
+fn stages() -> impl Strategy<Value = Vec<Stage>> {
+    let size = prop_oneof![
+        (0_u32..5).prop_map(Size::Replicas),
+        (0_u32..=200).prop_map(Size::Percent),
+    ];
+    let stage = (0_i64..=100, option::of(0_i64..15), option::of(size));
+    vec(stage, 1..5).prop_map(|mut stages| {
+        stages.sort_by_key(|(weight, ..)| *weight);
+        let stages = stages.into_iter();
+        let stages = stages.map(|(weight, seconds, size)| Stage {
+            weight: Weight::clamped(weight),
+            duration: seconds.map(SignedDuration::from_secs),
+            pauses: false,
+            hooks: Selection::All,
+            metrics: Selection::All,
+            size,
+        });
+        stages.collect()
+    })
+}
+
 /// Strategies with coarse ladders, so that a run ends within the time of a test.
 fn short_plan() -> impl Strategy<Value = Plan> {
     plan().prop_filter("a ladder of few rungs", |plan| match plan {
@@ -43,7 +66,7 @@ fn short_plan() -> impl Strategy<Value = Plan> {
             ladder: Ladder::Linear { step, .. },
             ..
         } => step.get() >= 20,
-        Plan::Weighted { .. } | Plan::Iterations { .. } => true,
+        Plan::Weighted { .. } | Plan::Staged { .. } | Plan::Iterations { .. } => true,
     })
 }
 
@@ -62,12 +85,14 @@ fn hooks() -> impl Strategy<Value = Vec<Hook>> {
 }
 
 fn strategy() -> impl Strategy<Value = Rollout> {
-    (short_plan(), hooks(), 1_u32..4, option::of(25_i64..=100)).prop_map(
-        |(plan, hooks, threshold, back)| Rollout {
+    let back = option::of(25_i64..=100);
+    (short_plan(), hooks(), 1_u32..4, back, any::<bool>()).prop_map(
+        |(plan, hooks, threshold, back, sticky)| Rollout {
             plan,
             hooks,
             threshold,
             promotion_step: back.map(Weight::clamped),
+            sticky,
             ..weighted(1, 1)
         },
     )
@@ -386,6 +411,8 @@ fn most_moves(strategy: &Rollout) -> u32 {
             ladder: Ladder::Listed(weights),
             ..
         } => u32::try_from(weights.len()).unwrap_or(u32::MAX) + 1,
+        // The longest takes an interval and a half, and another for new pods.
+        Plan::Staged { stages, .. } => 3 * u32::try_from(stages.len()).unwrap_or(u32::MAX) + 1,
         Plan::Iterations { count, .. } => count + 2,
     };
     back + forth
@@ -404,9 +431,10 @@ fn any_revision() -> impl Strategy<Value = Revision> {
 }
 
 fn any_split() -> impl Strategy<Value = Split> {
-    (0_i64..=100, any::<bool>()).prop_map(|(canary, mirrored)| Split {
+    (0_i64..=100, any::<bool>(), any::<bool>()).prop_map(|(canary, mirrored, sticky)| Split {
         canary: Weight::clamped(canary),
         mirrored,
+        sticky,
     })
 }
 
@@ -448,24 +476,32 @@ fn any_state() -> impl Strategy<Value = State> {
         numbers,
         option::of(any_time()),
         shortcut,
+        option::of((0_u32..6, any_time(), any::<bool>())),
     );
     let run = facts.prop_map(
-        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at, shortcut)| Run {
-            shortcut,
-            step: count,
-            weight: split.canary,
-            mirrored: split.mirrored,
-            iterations: count,
-            failed_checks: failed,
-            warmed,
-            withdrawn,
-            checked_at,
-            round: Round {
-                attempt: count,
-                passed: vec!["metrics".to_owned()],
-                asked: None,
-            },
-            ..Run::new(id, revision)
+        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at, shortcut, place)| {
+            Run {
+                place: place.map(|(number, since, resumed)| Place {
+                    number,
+                    since,
+                    resumed,
+                }),
+                shortcut,
+                step: count,
+                weight: split.canary,
+                mirrored: split.mirrored,
+                iterations: count,
+                failed_checks: failed,
+                warmed,
+                withdrawn,
+                checked_at,
+                round: Round {
+                    attempt: count,
+                    passed: vec!["metrics".to_owned()],
+                    asked: None,
+                },
+                ..Run::new(id, revision)
+            }
         },
     );
     let intent = (any_split(), any_split(), any_time(), option::of(any_time())).prop_map(

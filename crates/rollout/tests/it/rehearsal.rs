@@ -6,13 +6,14 @@ use fairlead_rollout::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+use crate::staged::{staged, stages};
 use crate::world::{World, hook, weighted};
 
 fn revision(name: &str) -> Revision {
     Revision(name.to_owned())
 }
 
-fn play(strategy: &Strategy, judge: impl FnMut(Timestamp) -> Verdict) -> Rehearsal {
+fn play(strategy: &Strategy, mut judge: impl FnMut(Timestamp) -> Verdict) -> Rehearsal {
     let state = State {
         phase: Some(Phase::Initialized),
         promoted: Some(revision("one")),
@@ -21,7 +22,7 @@ fn play(strategy: &Strategy, judge: impl FnMut(Timestamp) -> Verdict) -> Rehears
     let seen = Observation::at_rest(revision("one"), revision("two"));
     let begin = Timestamp::UNIX_EPOCH;
     let end = begin + SignedDuration::from_secs(600);
-    rehearse(strategy, &state, &seen, begin, end, judge)
+    rehearse(strategy, &state, &seen, begin, end, |now, _| judge(now))
 }
 
 fn seconds(rehearsal: &Rehearsal, reason: Reason) -> Vec<i64> {
@@ -94,7 +95,9 @@ fn a_canary_that_nobody_has_looked_at_is_initialised_first() {
     let begin = Timestamp::UNIX_EPOCH;
     let state = State::default();
     let strategy = weighted(50, 50);
-    let played = rehearse(&strategy, &state, &seen, begin, begin, |_| Verdict::Passed);
+    let played = rehearse(&strategy, &state, &seen, begin, begin, |_, _| {
+        Verdict::Passed
+    });
     assert_eq!(played.state.phase, Some(Phase::Initialized));
     let effects = played
         .scenes
@@ -106,4 +109,16 @@ fn a_canary_that_nobody_has_looked_at_is_initialised_first() {
             .clone()
             .any(|effect| matches!(effect, Effect::CreatePrimary { .. }))
     );
+}
+
+#[test]
+fn steps_that_wait_for_a_person_are_let_pass_at_once() {
+    let mut steps = stages(&[10, 50]);
+    for step in &mut steps {
+        step.pauses = true;
+    }
+    let played = play(&staged(steps), |_| Verdict::Passed);
+    assert_eq!(played.ending, Ending::AtRest);
+    assert_eq!(played.state.phase, Some(Phase::Succeeded));
+    assert_eq!(seconds(&played, Reason::Resumed), [10, 20]);
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use fairlead_rollout::{
     Answer, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan, ProbeKey,
-    Readiness, Request, Requeue, Revision, Role, Split, State, Strategy, Verdict, Weight, step,
+    Readiness, Request, Requeue, Revision, Role, Selection, Split, State, Strategy, Verdict,
+    Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -98,6 +99,7 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     pub(crate) calls: Vec<ProbeKey>,
     pub(crate) measures: usize,
+    pub(crate) measured: Vec<Selection>,
     pub(crate) writes: usize,
     pub(crate) deleting: bool,
     pub(crate) given_back: bool,
@@ -139,6 +141,7 @@ pub(crate) fn weighted(step: i64, max: i64) -> Strategy {
         progress_deadline: SignedDuration::from_secs(60),
         skip_analysis: false,
         divides_traffic: true,
+        sticky: false,
         suspended: false,
         has_metrics: true,
         hooks: Vec::new(),
@@ -164,6 +167,7 @@ impl World {
             events: Vec::new(),
             calls: Vec::new(),
             measures: 0,
+            measured: Vec::new(),
             writes: 0,
             deleting: false,
             given_back: false,
@@ -278,6 +282,11 @@ impl World {
             }
             Act::Replay => self.command = self.asked.first().cloned(),
         }
+    }
+
+    /// The target's revision begins to fail every check.
+    pub(crate) fn turn_bad(&mut self) {
+        self.natures[self.target.revision] = Nature::Faulty;
     }
 
     /// Lets `seconds` pass, one by one, reconciling whenever the world or the clock asks for it.
@@ -523,8 +532,9 @@ impl World {
                 self.write(|world| world.calls.push(key.clone()))?;
                 return Ok(Some(Answer { key, verdict }));
             }
-            Effect::Measure { key } => {
+            Effect::Measure { key, metrics } => {
                 self.measures += 1;
+                self.measured.push(metrics.clone());
                 let verdict = match self.natures[self.target.revision] {
                     Nature::Faulty => Verdict::Failed("too many errors".to_owned()),
                     Nature::Good | Nature::Broken | Nature::BrokenAsPrimary => Verdict::Passed,

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::matches;
+use super::{bound, matches};
 use crate::canary::validate::Error;
 use crate::router::{RoutePlan, Routes, includes, metadata};
 
@@ -41,7 +41,9 @@ pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
 /// The split of the first rule that leads to both.
 fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
     let rules = spec["rules"].as_array()?;
-    rules.iter().find_map(|rule| {
+    let sticky = rules.iter().any(|rule| bound::is_sticky(plan, rule));
+    let others = |rule: &&Value| !bound::is_left_behind(plan, rule);
+    rules.iter().filter(others).find_map(|rule| {
         let backends = rule["backendRefs"].as_array()?;
         let weight_of = |name: &str| {
             let found = backends.iter().find(|one| one["name"] == name)?;
@@ -52,7 +54,13 @@ fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
         let mirrored = filters
             .any(|filter| filter["requestMirror"]["backendRef"]["name"] == plan.canary.as_str());
         (primary + canary == 100)
-            .then(|| Weight::new(canary).map(|canary| Split { canary, mirrored }))?
+            .then(|| Weight::new(canary))
+            .flatten()
+            .map(|canary| Split {
+                canary,
+                mirrored,
+                sticky,
+            })
     })
 }
 
@@ -78,22 +86,39 @@ pub(super) fn build(
     })
 }
 
-/// One rule; with matches in the strategy, one for them and one for everyone else.
+/// One rule; with matches in the strategy, one for them and one for everyone else. Beside them,
+/// those that keep clients on their version.
 fn rules(plan: &RoutePlan, split: Split) -> Value {
     let all = matches::of_service(plan);
-    let both = json!([
-        backend(plan, &plan.primary, split.canary.rest().get()),
-        backend(plan, &plan.canary, split.canary.get()),
-    ]);
-    let mirror = split.mirrored.then(|| mirror_to_canary(plan));
-    if plan.matches.is_empty() {
-        return json!([rule(plan, &all, mirror, &both)]);
+    let mirror = || split.mirrored.then(|| mirror_to_canary(plan));
+    let divided = if plan.matches.is_empty() {
+        all.clone()
+    } else {
+        matches::of_strategy(plan)
+    };
+    let mut rules = bound::rules(
+        plan,
+        split,
+        &divided,
+        &|name| backend(plan, name, 100),
+        &|matches, backends| rule(plan, matches, mirror(), backends),
+    );
+    rules.push(rule(plan, &divided, mirror(), &both(plan, split)));
+    if !plan.matches.is_empty() {
+        let others = json!([backend(plan, &plan.primary, 100)]);
+        rules.push(rule(plan, &all, None, &others));
     }
-    let others = json!([backend(plan, &plan.primary, 100)]);
-    json!([
-        rule(plan, &matches::of_strategy(plan), mirror, &both),
-        rule(plan, &all, None, &others),
-    ])
+    rules.into()
+}
+
+/// The backends, each with the cookie of its version.
+fn both(plan: &RoutePlan, split: Split) -> Value {
+    let mut primary = backend(plan, &plan.primary, split.canary.rest().get());
+    let mut canary = backend(plan, &plan.canary, split.canary.get());
+    if let Some(affinity) = &plan.affinity {
+        bound::mark(affinity, split, &mut primary, &mut canary);
+    }
+    json!([primary, canary])
 }
 
 fn rule(plan: &RoutePlan, matches: &[Value], mirror: Option<Value>, backends: &Value) -> Value {
@@ -200,6 +225,11 @@ mod tests {
 
     #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
     fn plan(service: Value, matches: Value) -> Result<RoutePlan, Error> {
+        plan_of(service, json!({ "match": matches }))
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
+    fn plan_of(service: Value, analysis: Value) -> Result<RoutePlan, Error> {
         let canary = serde_json::from_value(json!({
             "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
             "metadata": { "name": "podinfo", "namespace": "test", "uid": "1" },
@@ -207,7 +237,7 @@ mod tests {
                 "provider": "gatewayapi:v1",
                 "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
                 "service": service,
-                "analysis": { "match": matches },
+                "analysis": analysis,
             },
         }));
         RoutePlan::new(&canary.unwrap())
@@ -310,6 +340,51 @@ mod tests {
         assert_eq!(filters[0]["requestHeaderModifier"]["remove"], json!(["z"]));
         assert_eq!(filters[1]["urlRewrite"]["path"]["replacePrefixMatch"], "/");
         assert_eq!(read(&plan, &object(&built)).split, Some(mirrored));
+    }
+
+    #[test]
+    fn clients_with_a_cookie_have_rules_of_their_own() {
+        let service = json!({
+            "port": 80, "gatewayRefs": gateways(), "match": [{ "uri": { "prefix": "/a" } }],
+        });
+        let affinity = json!({ "cookieName": "new", "primaryCookieName": "old" });
+        let plan = plan_of(
+            service,
+            json!({ "stepWeight": 10, "sessionAffinity": affinity }),
+        );
+        let plan = plan.unwrap();
+        let sticky = Split {
+            sticky: true,
+            ..at(30)
+        };
+        let built = build(&plan, "v1", sticky, None);
+        let rules = built["spec"]["rules"].as_array().unwrap();
+        let [canary, primary, divided] = &rules[..] else {
+            unreachable!("{rules:?}")
+        };
+        for (rule, name, backend) in [
+            (canary, "podinfo-canary", &divided["backendRefs"][1]),
+            (primary, "podinfo-primary", &divided["backendRefs"][0]),
+        ] {
+            assert_eq!(rule["backendRefs"].as_array().map(Vec::len), Some(1));
+            assert_eq!(rule["backendRefs"][0]["name"], name);
+            let bound = &rule["matches"][0];
+            assert_eq!(bound["path"], divided["matches"][0]["path"]);
+            let pattern = bound["headers"][0]["value"].as_str().unwrap();
+            let given = &backend["filters"][0]["responseHeaderModifier"]["add"][0];
+            assert_eq!(given["name"], "Set-Cookie");
+            let cookie = given["value"].as_str().unwrap().split(';').next().unwrap();
+            assert!(pattern.contains(cookie), "{pattern} {cookie}");
+        }
+        let routes = read(&plan, &object(&built));
+        assert_eq!((routes.split, routes.current), (Some(sticky), true));
+
+        let built = build(&plan, "v1", at(0), None);
+        let rules = built["spec"]["rules"].as_array().unwrap();
+        assert_eq!(rules.len(), 2);
+        assert_eq!(rules[0]["backendRefs"][0]["name"], "podinfo-primary");
+        let routes = read(&plan, &object(&built));
+        assert_eq!((routes.split, routes.current), (Some(at(0)), true));
     }
 
     #[test]

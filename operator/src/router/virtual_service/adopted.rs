@@ -15,6 +15,7 @@ use kube::api::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::bound;
 use super::settings::settings;
 use crate::router::{Error, RoutePlan, Routes};
 
@@ -36,10 +37,11 @@ struct Original {
 /// The split that the routes to the apex hold, and whether all of them are as they should be.
 pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
     let originals = saved(found);
+    let plain = without_bound(found);
     let mut splits = Vec::new();
     let mut untouched = false;
     let mut settled = true;
-    for (_, route) in routes(found) {
+    for (_, route) in routes(&plain) {
         match state(plan, route) {
             State::Foreign => {}
             State::Untouched => untouched = true,
@@ -50,17 +52,69 @@ pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
             }
         }
     }
-    let split = splits.first().copied();
+    let sticky = routes(found).any(|(_, route)| bound::is_sticky(route));
+    let first = splits.first().copied();
+    let split = first.map(|split| Split { sticky, ..split });
     Routes {
         split,
         // Someone who added a route to the apex sends it past the split: that is put right.
-        current: split.is_some()
+        current: split.is_some_and(|split| binds(plan, found, &plain, split))
             && !untouched
             && settled
-            && splits.iter().all(|one| Some(*one) == split),
-        conflict: conflict::find(plan, found, &originals),
+            && splits.iter().all(|one| Some(*one) == first),
+        conflict: conflict::find(plan, &plain, &originals),
         ..Routes::default()
     }
+}
+
+/// The VirtualService without the routes that keep clients on their version.
+fn without_bound(found: &DynamicObject) -> DynamicObject {
+    let mut plain = found.clone();
+    if let Some(http) = plain.data["spec"]["http"].as_array_mut() {
+        http.retain(|route| !bound::is_bound(route));
+    }
+    plain
+}
+
+/// Whether clients are kept on their version as the split wants it.
+fn binds(plan: &RoutePlan, found: &DynamicObject, plain: &DynamicObject, split: Split) -> bool {
+    if plan.affinity.is_none() {
+        return !routes(found).any(|(_, route)| bound::is_bound(route));
+    }
+    let wanted = edit(plan, plain, split)
+        .map(|(edits, originals)| arrange(plan, plain, split, edits, &originals));
+    wanted.is_ok_and(|wanted| found.data["spec"]["http"] == wanted)
+}
+
+/// The list of routes after `edits`, with those that keep clients on their version before each of
+/// ours.
+fn arrange(
+    plan: &RoutePlan,
+    plain: &DynamicObject,
+    split: Split,
+    edits: Vec<Value>,
+    originals: &[Original],
+) -> Value {
+    let edited = edited(plain, edits);
+    let mut arranged = Vec::new();
+    let mut originals = originals.iter();
+    for (_, route) in routes(&edited) {
+        if let State::Ours(_) = state(plan, route)
+            && let Some(original) = originals.next()
+        {
+            let lead = |split| divide(plan, &original.route, split);
+            arranged.extend(bound::before(plan, route, split, &lead));
+        }
+        arranged.push(route.clone());
+    }
+    arranged.into()
+}
+
+fn edited(plain: &DynamicObject, edits: Vec<Value>) -> DynamicObject {
+    let mut edited = plain.clone();
+    let patch = to_patch(edits);
+    json_patch::patch(&mut edited.data, &patch).expect("the edits name what is in the list");
+    edited
 }
 
 /// The routes of a VirtualService, by their place.
@@ -97,6 +151,7 @@ fn state(plan: &RoutePlan, route: &Value) -> State {
     State::Ours(Split {
         canary: Weight::clamped(share.unwrap_or(0)),
         mirrored,
+        sticky: false,
     })
 }
 
@@ -119,12 +174,31 @@ pub(super) fn patch(
     split: Split,
     version: Option<&str>,
 ) -> Result<Patch, Error> {
+    let plain = without_bound(found);
+    let (edits, originals) = edit(plan, &plain, split)?;
     let mut changes = vec![guard(
         version.or(found.metadata.resource_version.as_deref()),
     )];
-    let mut originals = saved(found);
+    if plan.affinity.is_some() || plain.data != found.data {
+        let http = arrange(plan, &plain, split, edits, &originals);
+        changes.push(json!({ "op": "replace", "path": "/spec/http", "value": http }));
+    } else {
+        changes.extend(edits);
+    }
+    changes.extend(annotate(found, &originals));
+    Ok(to_patch(changes))
+}
+
+/// The edits of each route to the apex, and what these routes were before we held them.
+fn edit(
+    plan: &RoutePlan,
+    plain: &DynamicObject,
+    split: Split,
+) -> Result<(Vec<Value>, Vec<Original>), Error> {
+    let mut edits = Vec::new();
+    let mut originals = saved(plain);
     let mut place = 0;
-    for (index, route) in routes(found) {
+    for (index, route) in routes(plain) {
         let is_new = match state(plan, route) {
             State::Foreign => continue,
             State::Untouched => true,
@@ -138,12 +212,12 @@ pub(super) fn patch(
             originals.insert(place.min(originals.len()), original);
         }
         let divided = divide(plan, &originals[place].route, split);
-        changes.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": divided }));
-        let (edits, original) = set(plan, route, index, originals[place].clone());
+        edits.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": divided }));
+        let (settings, original) = set(plan, route, index, originals[place].clone());
         originals[place] = original;
         place += 1;
-        changes.extend(edits);
-        changes.extend(mirror(plan, route, index, split));
+        edits.extend(settings);
+        edits.extend(mirror(plan, route, index, split));
     }
     if place == 0 {
         return Err(Error::NoRoute {
@@ -152,8 +226,7 @@ pub(super) fn patch(
         });
     }
     originals.truncate(place);
-    changes.extend(annotate(found, &originals));
-    Ok(to_patch(changes))
+    Ok((edits, originals))
 }
 
 /// The edits that give a route the settings of the Canary, with what is then ours in it.
@@ -192,9 +265,10 @@ fn set(
 /// Puts the routes back; `None` when nothing of ours is in them.
 pub(super) fn restore(plan: &RoutePlan, found: &DynamicObject) -> Option<Patch> {
     let originals = saved(found);
-    let mut changes = vec![guard(found.metadata.resource_version.as_deref())];
+    let plain = without_bound(found);
+    let mut edits = Vec::new();
     let mut place = 0;
-    for (index, route) in routes(found) {
+    for (index, route) in routes(&plain) {
         let State::Ours(_) = state(plan, route) else {
             continue;
         };
@@ -204,13 +278,20 @@ pub(super) fn restore(plan: &RoutePlan, found: &DynamicObject) -> Option<Patch> 
         };
         let original = originals.get(place).cloned().unwrap_or_else(whole);
         place += 1;
-        changes.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": original.route }));
+        edits.push(json!({ "op": "replace", "path": format!("/spec/http/{index}/route"), "value": original.route }));
         let ours = original.added.iter();
         let ours = ours.filter(|(field, value)| route[field.as_str()] == **value);
-        changes.extend(ours.map(
+        edits.extend(ours.map(
             |(field, _)| json!({ "op": "remove", "path": format!("/spec/http/{index}/{field}") }),
         ));
-        changes.extend(mirror(plan, route, index, Split::PRIMARY));
+        edits.extend(mirror(plan, route, index, Split::PRIMARY));
+    }
+    let mut changes = vec![guard(found.metadata.resource_version.as_deref())];
+    if plain.data == found.data {
+        changes.extend(edits);
+    } else {
+        let http = edited(&plain, edits).data["spec"]["http"].clone();
+        changes.push(json!({ "op": "replace", "path": "/spec/http", "value": http }));
     }
     if found.annotations().contains_key(ORIGINAL) {
         // An empty map would differ from none.
@@ -278,21 +359,25 @@ fn divide(plan: &RoutePlan, original: &Value, split: Split) -> Value {
             .as_i64()
             .unwrap_or(if alone { 100 } else { 0 });
         let (scale, weight) = if alone { (1, 100) } else { (100, weight) };
-        let mut with = |host: Option<&str>, weight: i64| {
+        let part = |host: &str, weight: i64| {
             let mut part = destination.clone();
-            if let Some(host) = host {
-                part["destination"]["host"] = json!(host);
-            }
+            part["destination"]["host"] = json!(host);
             part["weight"] = json!(weight);
-            divided.push(part);
+            part
         };
         if leads_to(plan, destination, &plan.apex) {
             let share = i64::from(split.canary.get());
             let unit = if alone { 1 } else { weight };
-            with(Some(&plan.primary), unit * (100 - share));
-            with(Some(&plan.canary), unit * share);
+            let mut primary = part(&plan.primary, unit * (100 - share));
+            let mut canary = part(&plan.canary, unit * share);
+            if let Some(affinity) = &plan.affinity {
+                bound::mark(affinity, split, &mut primary, &mut canary);
+            }
+            divided.extend([primary, canary]);
         } else {
-            with(None, weight * scale);
+            let mut other = destination.clone();
+            other["weight"] = json!(weight * scale);
+            divided.push(other);
         }
     }
     divided.into()

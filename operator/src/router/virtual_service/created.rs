@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
+use super::bound;
 use super::settings::{settings, without_nulls};
 use crate::router::{RoutePlan, Routes, escape, includes, metadata};
 
@@ -28,11 +29,13 @@ pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
 
 /// The split of the first route to the canary.
 fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
-    let routes = ["http", "tcp"]
-        .iter()
-        .filter_map(|kind| spec[*kind].as_array())
-        .flatten();
-    for route in routes {
+    let routes = || {
+        let kinds = ["http", "tcp"].into_iter();
+        kinds.filter_map(|kind| spec[kind].as_array()).flatten()
+    };
+    let sticky = routes().any(bound::is_sticky);
+    let others = |route: &&Value| !bound::is_bound(route) && !bound::is_left_behind(plan, route);
+    for route in routes().filter(others) {
         let destinations = route["route"].as_array()?;
         let weight_of = |host: &str| {
             let found = destinations
@@ -51,6 +54,7 @@ fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
         return Some(Split {
             canary: Weight::new(canary)?,
             mirrored,
+            sticky,
         });
     }
     None
@@ -99,10 +103,11 @@ fn gateways(plan: &RoutePlan) -> Vec<String> {
     plan.service.gateways.clone()
 }
 
-/// One route; with matches in the strategy, one for them and one for everyone else.
+/// One route; with matches in the strategy, one for them and one for everyone else. Before them,
+/// those that keep clients on their version.
 fn http(plan: &RoutePlan, split: Split) -> Value {
     let mut main = settings(plan);
-    main.insert("route".to_owned(), destinations(plan, split));
+    main.insert("route".to_owned(), marked(plan, split));
     if split.mirrored {
         main.insert("mirror".to_owned(), json!({ "host": plan.canary }));
         if let Some(percentage) = plan.mirror_weight {
@@ -112,16 +117,33 @@ fn http(plan: &RoutePlan, split: Split) -> Value {
             );
         }
     }
-    if plan.matches.is_empty() {
-        return json!([main]);
+    if !plan.matches.is_empty() {
+        main.insert("match".to_owned(), json!(matches(plan)));
     }
-    main.insert("match".to_owned(), json!(matches(plan)));
+    let main = Value::Object(main);
+    let mut routes = bound::before(plan, &main, split, &|split| destinations(plan, split));
+    routes.push(main);
+    if plan.matches.is_empty() {
+        return routes.into();
+    }
     let mut others = settings(plan);
     others.insert(
         "route".to_owned(),
         json!([destination(plan, &plan.primary, 100)]),
     );
-    json!([main, others])
+    routes.push(Value::Object(others));
+    routes.into()
+}
+
+/// The destinations, each with the cookie of its version.
+fn marked(plan: &RoutePlan, split: Split) -> Value {
+    let mut marked = destinations(plan, split);
+    if let (Some(affinity), Some([primary, canary])) =
+        (&plan.affinity, marked.as_array_mut().map(Vec::as_mut_slice))
+    {
+        bound::mark(affinity, split, primary, canary);
+    }
+    marked
 }
 
 fn destinations(plan: &RoutePlan, split: Split) -> Value {
@@ -212,3 +234,6 @@ fn header(value: &CanaryHeaderMatch) -> Value {
     }
     without_nulls(json!({ "exact": exact, "prefix": prefix, "regex": regex }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::{Original, State, routes, settings, state};
+use super::{Original, State, bound, routes, settings, state};
 use crate::router::RoutePlan;
 
 /// The first conflict, by the name of the field, and how to end it.
@@ -18,7 +18,23 @@ pub(super) fn find(
         .or_else(|| listed(plan, spec, "hosts", &plan.service.hosts))
         .or_else(|| listed(plan, spec, "gateways", &plan.service.gateways))
         .or_else(|| metadata(plan))
+        .or_else(|| cookies(plan, found))
         .or_else(|| setting(plan, found, originals))
+}
+
+/// A request cannot be asked for two things of one header.
+fn cookies(plan: &RoutePlan, found: &DynamicObject) -> Option<String> {
+    plan.affinity.as_ref()?;
+    let ours = routes(found).filter(|(_, route)| !matches!(state(plan, route), State::Foreign));
+    let mut asking = ours.filter(|(_, route)| bound::asks_for_cookies(&route["match"]));
+    asking.next().map(|_| {
+        format!(
+            "`spec.analysis.sessionAffinity`: VirtualService `{}`, which is not ours, matches the \
+             header `cookie` on a route to `{}`, and the affinity would have to match it too; \
+             remove one of the two",
+            plan.apex, plan.apex
+        )
+    })
 }
 
 /// An A/B test needs a route of its own before the others, which would be no narrow change.

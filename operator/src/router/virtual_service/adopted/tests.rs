@@ -7,15 +7,19 @@ fn plan() -> RoutePlan {
     plan_with(json!({ "port": 80 }))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
 fn plan_with(service: Value) -> RoutePlan {
+    plan_of(service, json!({}))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
+fn plan_of(service: Value, analysis: Value) -> RoutePlan {
     let canary = serde_json::from_value(json!({
         "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
         "metadata": { "name": "podinfo", "namespace": "test", "uid": "1" },
         "spec": {
             "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
             "service": service,
-            "analysis": {},
+            "analysis": analysis,
         },
     }));
     RoutePlan::new(&canary.unwrap()).unwrap()
@@ -198,4 +202,90 @@ fn an_ab_test_on_a_route_of_someone_else_is_refused() {
     };
     let conflict = read(&plan, &object(original())).conflict.unwrap();
     assert!(conflict.contains("spec.analysis.match"), "{conflict}");
+}
+
+fn bound_plan() -> RoutePlan {
+    let affinity = json!({ "cookieName": "new", "primaryCookieName": "old" });
+    plan_of(
+        json!({ "port": 80, "timeout": "3s" }),
+        json!({ "sessionAffinity": affinity }),
+    )
+}
+
+fn names(object: &DynamicObject) -> Vec<String> {
+    let http = object.data["spec"]["http"].as_array().unwrap().iter();
+    http.map(|route| route["name"].as_str().unwrap_or("-").to_owned())
+        .collect()
+}
+
+#[test]
+fn clients_are_bound_before_each_of_our_routes_and_all_is_given_back() {
+    let plan = bound_plan();
+    let before = object(original());
+    let mut now = before.clone();
+    let sticky = |percent| Split {
+        sticky: true,
+        ..at(percent)
+    };
+    for split in [at(0), sticky(10), sticky(40), sticky(100), at(0)] {
+        now = apply(&now, &patch(&plan, &now, split, None).unwrap());
+        assert_eq!(held(&plan, &now), (Some(split), true));
+        assert_eq!(now.data["spec"]["http"][0], original()[0]);
+    }
+    let (expired, dash) = ("fairlead-affinity-expired", "-");
+    assert_eq!(names(&now), [dash, expired, "main", expired, dash]);
+    now = apply(&now, &patch(&plan, &now, sticky(40), None).unwrap());
+    let (canary, primary) = ("fairlead-affinity-canary", "fairlead-affinity-primary");
+    assert_eq!(
+        names(&now),
+        [dash, canary, primary, "main", canary, primary, dash]
+    );
+    let http = &now.data["spec"]["http"];
+    assert_eq!(
+        (&http[1]["custom"], &http[1]["timeout"]),
+        (&json!(true), &json!("3s"))
+    );
+    assert_eq!(http[1]["route"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        http[4]["route"][1]["destination"]["host"], "other",
+        "{http}"
+    );
+    let restored = apply(&now, &restore(&plan, &now).unwrap());
+    assert_eq!(restored, before);
+}
+
+#[test]
+fn routes_that_bind_clients_go_with_the_setting_and_come_back_when_a_hand_removes_them() {
+    let plan = bound_plan();
+    let split = Split {
+        sticky: true,
+        ..at(40)
+    };
+    let before = object(original());
+    let bound = apply(&before, &patch(&plan, &before, split, None).unwrap());
+    let mut edited = bound.clone();
+    edited.data["spec"]["http"]
+        .as_array_mut()
+        .unwrap()
+        .remove(2);
+    assert_eq!(held(&plan, &edited), (Some(split), false));
+    let mended = apply(&edited, &patch(&plan, &edited, split, None).unwrap());
+    assert_eq!(mended, bound);
+    let without = plan_with(json!({ "port": 80, "timeout": "3s" }));
+    assert_eq!(held(&without, &bound), (Some(split), false));
+    let freed = apply(&bound, &patch(&without, &bound, at(40), None).unwrap());
+    assert_eq!(held(&without, &freed), (Some(at(40)), true));
+    assert_eq!(names(&freed), ["-", "main", "-"]);
+}
+
+#[test]
+fn an_author_who_matches_cookies_is_not_overruled() {
+    let mut http = original();
+    http[1]["match"] = json!([{ "headers": { "cookie": { "regex": ".*a=b.*" } } }]);
+    let conflict = read(&bound_plan(), &object(http)).conflict.unwrap();
+    assert!(
+        conflict.contains("spec.analysis.sessionAffinity"),
+        "{conflict}"
+    );
+    assert_eq!(read(&bound_plan(), &object(original())).conflict, None);
 }
