@@ -17,7 +17,8 @@ use fairlead_tests::players::{gateway_routes_resource, routes_resource, slice_re
 /// One thing that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fact {
-    Weight(u8),
+    /// The canary's weight, and whether clients are bound to it.
+    Traffic(u8, bool),
     CanaryEndpoints(usize),
     PrimaryEndpoints(usize),
     TargetReplicas(i32),
@@ -43,9 +44,12 @@ impl History {
         let canary = format!("{target}-canary");
         let primary = format!("{target}-primary");
         let recorded = tokio::try_join!(
-            self.follow(&routes, |object| weight(&object.data).map(Fact::Weight)),
+            self.follow(&routes, |object| traffic(
+                &object.data["spec"]["http"],
+                host
+            )),
             self.follow(&gateway_routes, |object| {
-                gateway_weight(&object.data).map(Fact::Weight)
+                traffic(&object.data["spec"]["rules"], backend)
             }),
             self.follow(&slices, |object| {
                 let ready = object.data["endpoints"].as_array().map_or(0, Vec::len);
@@ -101,7 +105,7 @@ impl History {
     pub(crate) fn weights(&self) -> Vec<u8> {
         let mut weights = Vec::new();
         for fact in self.facts.lock().values() {
-            if let Fact::Weight(weight) = fact
+            if let Fact::Traffic(weight, _) = fact
                 && weights.last() != Some(weight)
             {
                 weights.push(*weight);
@@ -115,9 +119,19 @@ impl History {
         let broken = self.broken.lock().clone();
         ensure!(broken.is_none(), "the history has a gap: {broken:?}");
         let (mut weight, mut canary, mut primary) = (0, 0, 0);
+        let mut bound = false;
         for (version, fact) in &*self.facts.lock() {
             match *fact {
-                Fact::Weight(next) => {
+                Fact::Traffic(next, binds) => {
+                    ensure!(
+                        !binds || bound || canary > 0,
+                        "at {version} clients were bound to no endpoint"
+                    );
+                    ensure!(
+                        !binds || next > 0,
+                        "at {version} clients were bound to a canary without a weight"
+                    );
+                    bound = binds;
                     ensure!(
                         next <= weight || canary > 0,
                         "at {version} the weight rose from {weight} to {next} toward no endpoint"
@@ -140,27 +154,39 @@ impl History {
     }
 }
 
-/// The canary's weight in a VirtualService of ours.
-fn weight(data: &Value) -> Option<u8> {
-    let destinations = data["spec"]["http"][0]["route"].as_array()?;
-    let canary = destinations.iter().find(|one| {
-        one["destination"]["host"]
-            .as_str()
-            .is_some_and(|host| host.ends_with("-canary"))
-    })?;
-    canary["weight"].as_u64()?.try_into().ok()
+/// What routes say of the canary: its weight where it is divided, and whether any route leads to
+/// it alone. `name` gives the Service of a destination.
+fn traffic(routes: &Value, name: fn(&Value) -> (&Value, &Value)) -> Option<Fact> {
+    let mut divided = None;
+    let mut bound = false;
+    for route in routes.as_array()? {
+        let (list, _) = name(route);
+        let mut weights = (None, None);
+        for destination in list.as_array()? {
+            let (_, service) = name(destination);
+            let weight = destination["weight"].as_u64();
+            let service = service.as_str().unwrap_or_default();
+            if service.ends_with("-canary") {
+                weights.1 = weight;
+            } else if service.ends_with("-primary") {
+                weights.0 = weight;
+            }
+        }
+        match weights {
+            (Some(_), Some(canary)) => divided = divided.or(u8::try_from(canary).ok()),
+            (None, Some(_)) => bound = true,
+            (Some(_) | None, None) => {}
+        }
+    }
+    divided.map(|weight| Fact::Traffic(weight, bound))
 }
 
-/// The canary's weight in an HTTPRoute.
-fn gateway_weight(data: &Value) -> Option<u8> {
-    let backends = data["spec"]["rules"][0]["backendRefs"].as_array()?;
-    let is_canary = |one: &&Value| {
-        one["name"]
-            .as_str()
-            .is_some_and(|name| name.ends_with("-canary"))
-    };
-    backends.iter().find(is_canary)?["weight"]
-        .as_u64()?
-        .try_into()
-        .ok()
+/// The destinations of a VirtualService's route, and the host of one.
+fn host(value: &Value) -> (&Value, &Value) {
+    (&value["route"], &value["destination"]["host"])
+}
+
+/// The backends of an HTTPRoute's rule, and the name of one.
+fn backend(value: &Value) -> (&Value, &Value) {
+    (&value["backendRefs"], &value["name"])
 }

@@ -4,6 +4,7 @@
 //! Each story has a namespace, an operator that watches only that one, and a judge that reads the
 //! API server's own history of weights and endpoints.
 
+mod affinity;
 mod crash;
 mod edits;
 mod fairlead;
@@ -14,5 +15,6 @@ mod migrate;
 mod promotion;
 mod providers;
 mod stage;
+mod steps;
 mod stories;
 mod takeover;

@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
-use crate::{edits, foretold, kinds, migrate, promotion, providers, takeover};
+use crate::{affinity, edits, foretold, kinds, migrate, promotion, providers, steps, takeover};
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -56,6 +56,16 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(providers::services_alone_are_released_blue_green(&stage)),
+        Box::pin(affinity::clients_stay_with_the_version_that_they_got(
+            &stage,
+        )),
+        Box::pin(affinity::clients_of_an_adopted_route_are_let_go_with_it(
+            &stage,
+        )),
+        Box::pin(affinity::a_gateway_keeps_clients_on_their_version(&stage)),
+        Box::pin(steps::each_step_has_its_own_rules(&stage)),
+        Box::pin(steps::a_step_that_waits_for_a_person_can_still_fail(&stage)),
+        Box::pin(steps::steps_stand_alone(&stage)),
         Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
     ];
     stream::iter(stories)

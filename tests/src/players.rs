@@ -256,7 +256,7 @@ struct Players {
     world: World,
     known: Known,
     /// Since when a Deployment has had this template and size.
-    ready: HashMap<String, (String, i32, Instant)>,
+    ready: HashMap<String, Starting>,
 }
 
 impl Players {
@@ -381,15 +381,21 @@ impl Players {
         }
         let now = Instant::now();
         let entry = self.ready.entry(name.to_owned());
-        let (known, size, since) = entry.or_insert_with(|| (hash.to_owned(), wanted, now));
-        if known != hash || *size != wanted {
-            (*known, *size, *since) = (hash.to_owned(), wanted, now);
+        let fresh = || Starting {
+            hash: hash.to_owned(),
+            size: wanted,
+            since: now,
+            kept: 0,
+        };
+        let starting = entry.or_insert_with(fresh);
+        if starting.hash != hash {
+            *starting = fresh();
+        } else if starting.size != wanted {
+            // Those that run already go on, as far as they are wanted.
+            let kept = starting.ready(now).min(wanted);
+            *starting = Starting { kept, ..fresh() };
         }
-        if now.duration_since(*since) >= START_UP {
-            wanted
-        } else {
-            0
-        }
+        starting.ready(now)
     }
 
     /// One slice for each Service, with an address for each ready pod that it selects.
@@ -471,6 +477,26 @@ impl Players {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Pods of one revision that come up together.
+struct Starting {
+    hash: String,
+    /// How many there will be.
+    size: i32,
+    since: Instant,
+    /// How many are ready until then.
+    kept: i32,
+}
+
+impl Starting {
+    fn ready(&self, now: Instant) -> i32 {
+        if now.duration_since(self.since) >= START_UP {
+            self.size
+        } else {
+            self.kept
+        }
     }
 }
 
