@@ -50,10 +50,12 @@ impl fairlead_routing::Request for View<'_> {
         let Some(second) = values.next() else {
             return Some(Cow::Borrowed(first));
         };
-        // Envoy joins the values of a repeated header before it matches.
+        // Envoy joins the values of a repeated header before it matches; cookies, which HTTP/2 may
+        // split over several headers, as HTTP/1.1 has them (RFC 9113, section 8.2.3).
+        let separator: &[u8] = if name == header::COOKIE { b"; " } else { b"," };
         let mut joined = first.to_vec();
         for value in std::iter::once(second).chain(values) {
-            joined.push(b',');
+            joined.extend_from_slice(separator);
             joined.extend_from_slice(value.as_bytes());
         }
         Some(Cow::Owned(joined))

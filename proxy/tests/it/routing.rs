@@ -7,7 +7,8 @@ use fairlead_xds::resource::route::{
     Action, AddMode, Fault, Forward, HashKey, HeaderAdd, HostRewrite, Mirror, Redirect,
     RedirectStatus, Route, Share,
 };
-use fairlead_xds::routing::{PathMatch, PathRewrite, RouteMatch};
+use fairlead_xds::routing::text::StringMatch;
+use fairlead_xds::routing::{HeaderMatch, PathMatch, PathRewrite, RouteMatch};
 use http::Request;
 use http_body_util::Full;
 
@@ -251,4 +252,69 @@ async fn a_client_stays_with_the_endpoint_that_its_header_names() {
         used.extend(answers);
     }
     assert_eq!(used.len(), 3, "users spread over {used:?} only");
+}
+
+/// A canary's session affinity: a share of the answers gives out a cookie, and whoever brings it
+/// back comes to the same version, however its HTTP splits cookies over headers.
+#[tokio::test]
+async fn a_client_with_the_cookie_of_a_version_stays_with_it() {
+    let (proxy, address) = (Proxy::start(&Mesh::new(), "web"), free_address());
+    let (old, new) = (Server::start("old").await, Server::start("new").await);
+    let mut divided = route(&[("old", 50), ("new", 50)]);
+    let Action::Forward(forward) = &mut divided.action else {
+        unreachable!("it forwards")
+    };
+    forward.clusters[1].headers.response_add = vec![HeaderAdd {
+        name: "set-cookie".to_owned(),
+        value: "canary=5f2c; Max-Age=60; Path=/".to_owned(),
+        mode: AddMode::Append,
+    }];
+    let mut bound = route(&[("new", 100)]);
+    let pattern = r"^(.*;\s*)?canary=5f2c(;.*)?$";
+    bound.matches.headers = vec![HeaderMatch::text("Cookie", StringMatch::regex(pattern))];
+    proxy
+        .apply([
+            boxed(cluster("old", &[old.address])),
+            boxed(cluster("new", &[new.address])),
+            Resource::Route(routes("80", vec![bound, divided])),
+            outbound(address, "80"),
+        ])
+        .await;
+    let mut given = 0;
+    for _ in 0..20 {
+        let before = new.hits();
+        let answer = get(&client(), address, "/").await;
+        let cookie = answer.headers().get("set-cookie");
+        assert_eq!(
+            cookie.is_some(),
+            new.hits() > before,
+            "by whom it was answered"
+        );
+        given += usize::from(cookie.is_some());
+    }
+    assert!((5..=15).contains(&given), "{given} of 20");
+    let visits = old.hits();
+    for (client, cookies) in [
+        (client(), vec!["a=b; canary=5f2c; c=d"]),
+        (client_http2(), vec!["a=b", "canary=5f2c", "c=d"]),
+    ] {
+        for _ in 0..10 {
+            let mut request = Request::get(format!("http://{address}/"));
+            for cookie in &cookies {
+                request = request.header("cookie", *cookie);
+            }
+            let answer = send(&client, request.body(Full::default()).unwrap()).await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(
+                answer.headers().get("set-cookie"),
+                None,
+                "it has it already"
+            );
+        }
+    }
+    assert_eq!(
+        old.hits(),
+        visits,
+        "nobody with the cookie came to the other version"
+    );
 }
