@@ -38,6 +38,10 @@ use context::{Context, Settings};
 /// waits before it kills, so that the lease is released.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// The resource version of what does not exist: no object has it, so that an apply with it makes
+/// an object and never changes one that another leader has made in the meantime.
+pub(crate) const ABSENT: &str = "1";
+
 /// Runs the operator against a cluster until `shutdown`.
 ///
 /// # Errors

@@ -306,12 +306,10 @@ fn metadata(plan: &RoutePlan, version: Option<&str>) -> Value {
         "namespace": plan.namespace,
         "annotations": annotations,
         "ownerReferences": [plan.owner],
+        "resourceVersion": version.unwrap_or(crate::ABSENT),
     });
     if !apex.labels.is_empty() {
         metadata["labels"] = json!(apex.labels);
-    }
-    if let Some(version) = version {
-        metadata["resourceVersion"] = json!(version);
     }
     metadata
 }

@@ -48,16 +48,14 @@ pub(super) fn build<K: Controller>(
         annotation::KUSTOMIZE_RECONCILE.to_owned(),
         annotation::DISABLED.to_owned(),
     );
-    let mut metadata = json!({
+    let metadata = json!({
         "name": names.primary,
         "namespace": names.namespace,
         "labels": labels,
         "annotations": annotations,
         "ownerReferences": [owner],
+        "resourceVersion": guard.as_deref().unwrap_or(crate::ABSENT),
     });
-    if let Some(guard) = guard {
-        metadata["resourceVersion"] = json!(guard);
-    }
     let mut spec = target.settings["spec"].clone();
     json_patch::merge(&mut spec, &K::size(replicas));
     spec["selector"] = json!({ "matchLabels": { key: value } });
