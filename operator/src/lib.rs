@@ -22,7 +22,7 @@ pub mod args;
 pub mod canary;
 pub mod context;
 pub mod dry_run;
-pub mod exit_after;
+pub mod exit_at;
 #[cfg(test)]
 mod fake;
 pub mod mesh_install;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use fairlead_controller::client;
 use fairlead_operator::args::Args;
-use fairlead_operator::exit_after;
+use fairlead_operator::exit_at;
 use fairlead_runtime::{shutdown, telemetry};
 
 #[tokio::main]
@@ -18,8 +18,8 @@ async fn main() -> anyhow::Result<()> {
     let client = client::connect()
         .await
         .context("failed to connect to the cluster")?;
-    let client = match args.exit_after_writes {
-        Some(writes) => exit_after::client(client, writes),
+    let client = match args.exit_at_write {
+        Some(moment) => exit_at::client(client, moment),
         None => client,
     };
     fairlead_operator::run(client, args, shutdown).await

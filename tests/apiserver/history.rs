@@ -1,88 +1,129 @@
-//! What the API server says happened: every version of weights, endpoints and replicas in the
-//! order of its own revisions, and the rules that each must keep.
+//! What the API server says happened: every version of routes, endpoints, workloads and phases in
+//! the order of its own revisions.
+//!
+//! Nothing here asks the operator; whether what happened was right stands in `rules`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use fairlead_crds::canary::{Canary, CanaryPhase};
+use fairlead_tests::players::{gateway_routes_resource, routes_resource, slice_resource};
 use futures::TryStreamExt as _;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
+use futures::future::try_join_all;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt as _};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use fairlead_tests::players::{gateway_routes_resource, routes_resource, slice_resource};
+use crate::rules;
+use crate::target::{self, Target};
 
-/// One thing that was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fact {
-    /// The canary's weight, and whether clients are bound to it.
-    Traffic(u8, bool),
-    CanaryEndpoints(usize),
-    PrimaryEndpoints(usize),
-    TargetReplicas(i32),
+/// The versions of one namespace, by resource version.
+pub(crate) type Versions = BTreeMap<u64, Fact>;
+
+/// One version of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// Routes to both roles.
+    Route(Route),
+    /// So many endpoints of a role's Service.
+    Endpoints(Role, usize),
+    /// What a role's workload asks for; `None` when it was deleted.
+    Workload(Role, Option<Workload>),
+    /// The phase that the status shows.
+    Phase(CanaryPhase),
 }
 
-/// The facts of one namespace, by resource version.
+/// One of the two versions of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Primary,
+    Canary,
+}
+
+/// How routes divide traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The canary's weight.
+    pub(crate) canary: u8,
+    /// Whether the canary gets copies of requests.
+    pub(crate) mirrored: bool,
+    /// Whether clients are bound to the canary, by a rule that leads nowhere else.
+    pub(crate) bound: bool,
+    /// Whether the weights of each rule make 100.
+    pub(crate) whole: bool,
+    /// Whether every proxy has this version.
+    pub(crate) in_effect: bool,
+}
+
+/// What a workload asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) size: i64,
+    pub(crate) image: String,
+}
+
+/// Watches the whole cluster.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History {
-    facts: Arc<Mutex<BTreeMap<u64, Fact>>>,
+pub(crate) struct Recorder {
+    namespaces: Arc<Mutex<HashMap<String, Versions>>>,
     broken: Arc<Mutex<Option<String>>>,
 }
 
-impl History {
-    /// Records a namespace until dropped.
-    pub(crate) async fn record(self, client: Client, namespace: String, target: String) {
-        let routes: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &namespace, &routes_resource());
-        let gateway_routes: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &namespace, &gateway_routes_resource());
-        let slices: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &namespace, &slice_resource());
-        let workloads: Api<Deployment> = Api::namespaced(client, &namespace);
-        let canary = format!("{target}-canary");
-        let primary = format!("{target}-primary");
-        let recorded = tokio::try_join!(
-            self.follow(&routes, |object| traffic(
-                &object.data["spec"]["http"],
-                host
-            )),
-            self.follow(&gateway_routes, |object| {
-                traffic(&object.data["spec"]["rules"], backend)
-            }),
-            self.follow(&slices, |object| {
-                let ready = object.data["endpoints"].as_array().map_or(0, Vec::len);
-                if object.name_any() == canary {
-                    Some(Fact::CanaryEndpoints(ready))
-                } else {
-                    (object.name_any() == primary).then_some(Fact::PrimaryEndpoints(ready))
-                }
-            }),
-            self.follow(&workloads, |object| {
-                let replicas = object.spec.as_ref().and_then(|spec| spec.replicas)?;
-                (object.name_any() == target).then_some(Fact::TargetReplicas(replicas))
-            }),
-        );
-        if let Err(error) = recorded {
+impl Recorder {
+    /// Records until dropped.
+    pub(crate) async fn record(self, client: Client) {
+        let follow =
+            |resource, fact: Box<dyn Fn(&DynamicObject, Life) -> Option<Fact> + Send + Sync>| {
+                let api = Api::all_with(client.clone(), &resource);
+                self.follow(api, fact)
+            };
+        let mut followed = vec![
+            follow(routes_resource(), Box::new(|one, _| istio_route(one))),
+            follow(
+                gateway_routes_resource(),
+                Box::new(|one, _| gateway_route(one)),
+            ),
+            follow(slice_resource(), Box::new(|one, _| endpoints(one))),
+            follow(
+                ApiResource::erase::<Canary>(&()),
+                Box::new(|one, _| phase(one)),
+            ),
+        ];
+        followed.extend(Target::ALL.map(|kind| {
+            follow(
+                kind.resource(),
+                Box::new(move |one, life| workload(kind, one, life)),
+            )
+        }));
+        if let Err(error) = try_join_all(followed).await {
             *self.broken.lock() = Some(error.to_string());
         }
     }
 
-    async fn follow<K>(&self, api: &Api<K>, fact: impl Fn(&K) -> Option<Fact>) -> kube::Result<()>
-    where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + kube::Resource,
-    {
-        let note = |object: &K| {
+    async fn follow(
+        &self,
+        api: Api<DynamicObject>,
+        fact: impl Fn(&DynamicObject, Life) -> Option<Fact>,
+    ) -> kube::Result<()> {
+        let note = |object: &DynamicObject, life| {
             let version = object.resource_version().unwrap_or_default();
-            if let (Some(fact), Ok(number)) = (fact(object), version.parse()) {
-                self.facts.lock().insert(number, fact);
+            if let (Some(fact), Ok(number)) = (fact(object, life), version.parse()) {
+                let mut namespaces = self.namespaces.lock();
+                let namespace = object.namespace().unwrap_or_default();
+                namespaces
+                    .entry(namespace)
+                    .or_default()
+                    .insert(number, fact);
             }
             version
         };
         loop {
             let list = api.list(&ListParams::default()).await?;
-            list.iter().for_each(|object| drop(note(object)));
+            for object in &list {
+                note(object, Life::Living);
+            }
             let mut version = list.metadata.resource_version.clone().unwrap_or_default();
             // Ends with an error of the server's cache only; then all is listed again.
             'watching: loop {
@@ -91,9 +132,10 @@ impl History {
                 while let Some(event) = events.try_next().await? {
                     match event {
                         WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                            version = note(&object);
+                            version = note(&object, Life::Living);
                         }
-                        WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => {}
+                        WatchEvent::Deleted(object) => version = note(&object, Life::Gone),
+                        WatchEvent::Bookmark(_) => {}
                         WatchEvent::Error(_) => break 'watching,
                     }
                 }
@@ -101,92 +143,215 @@ impl History {
         }
     }
 
+    /// What is recorded of a namespace.
+    pub(crate) fn of(&self, namespace: &str) -> History {
+        History {
+            recorder: self.clone(),
+            namespace: namespace.to_owned(),
+        }
+    }
+}
+
+/// Whether an object is still there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Living,
+    Gone,
+}
+
+/// The versions of one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    recorder: Recorder,
+    namespace: String,
+}
+
+impl History {
+    /// All versions so far.
+    pub(crate) fn versions(&self) -> Versions {
+        let namespaces = self.recorder.namespaces.lock();
+        namespaces.get(&self.namespace).cloned().unwrap_or_default()
+    }
+
     /// The weights of the canary, each once.
     pub(crate) fn weights(&self) -> Vec<u8> {
-        let mut weights = Vec::new();
-        for fact in self.facts.lock().values() {
-            if let Fact::Traffic(weight, _) = fact
-                && weights.last() != Some(weight)
-            {
-                weights.push(*weight);
-            }
-        }
+        let versions = self.versions();
+        let mut weights: Vec<u8> = versions.values().filter_map(Fact::weight).collect();
+        weights.dedup();
         weights
+    }
+
+    /// The phases, each once.
+    pub(crate) fn phases(&self) -> Vec<CanaryPhase> {
+        let versions = self.versions();
+        let mut phases: Vec<CanaryPhase> = versions.values().filter_map(Fact::phase).collect();
+        phases.dedup();
+        phases
+    }
+
+    /// The phase that the status shows last.
+    pub(crate) fn phase(&self) -> CanaryPhase {
+        self.phases().last().copied().unwrap_or_default()
+    }
+
+    /// The pods that a role's workload asks for, while it exists.
+    pub(crate) fn size(&self, role: Role) -> Option<i64> {
+        Some(self.workload(role)?.size)
+    }
+
+    /// The image that a role's workload runs, while it exists.
+    pub(crate) fn image(&self, role: Role) -> Option<String> {
+        Some(self.workload(role)?.image)
+    }
+
+    fn workload(&self, role: Role) -> Option<Workload> {
+        let versions = self.versions();
+        let of_role = |fact: &Fact| match fact {
+            Fact::Workload(whose, workload) if *whose == role => Some(workload.clone()),
+            _ => None,
+        };
+        versions.values().rev().find_map(of_role)?
+    }
+
+    /// Whether requests were ever copied to the canary.
+    pub(crate) fn is_mirrored(&self) -> bool {
+        let mirrors = |fact: &Fact| matches!(fact, Fact::Route(route) if route.mirrored);
+        self.versions().values().any(mirrors)
     }
 
     /// Whether every change kept the rules.
     pub(crate) fn judge(&self) -> Result<()> {
-        let broken = self.broken.lock().clone();
+        let broken = self.recorder.broken.lock().clone();
         ensure!(broken.is_none(), "the history has a gap: {broken:?}");
-        let (mut weight, mut canary, mut primary) = (0, 0, 0);
-        let mut bound = false;
-        for (version, fact) in &*self.facts.lock() {
-            match *fact {
-                Fact::Traffic(next, binds) => {
-                    ensure!(
-                        !binds || bound || canary > 0,
-                        "at {version} clients were bound to no endpoint"
-                    );
-                    ensure!(
-                        !binds || next > 0,
-                        "at {version} clients were bound to a canary without a weight"
-                    );
-                    bound = binds;
-                    ensure!(
-                        next <= weight || canary > 0,
-                        "at {version} the weight rose from {weight} to {next} toward no endpoint"
-                    );
-                    ensure!(
-                        next >= weight || primary > 0,
-                        "at {version} the weight fell from {weight} to {next} with no primary"
-                    );
-                    weight = next;
-                }
-                Fact::CanaryEndpoints(ready) => canary = ready,
-                Fact::PrimaryEndpoints(ready) => primary = ready,
-                Fact::TargetReplicas(replicas) => ensure!(
-                    replicas > 0 || weight == 0,
-                    "at {version} the canary was scaled down at weight {weight}"
-                ),
-            }
-        }
+        let violations = rules::violations(&self.versions());
+        ensure!(violations.is_empty(), "broken rules: {violations:#?}");
         Ok(())
     }
 }
 
-/// What routes say of the canary: its weight where it is divided, and whether any route leads to
-/// it alone. `name` gives the Service of a destination.
-fn traffic(routes: &Value, name: fn(&Value) -> (&Value, &Value)) -> Option<Fact> {
-    let mut divided = None;
-    let mut bound = false;
-    for route in routes.as_array()? {
-        let (list, _) = name(route);
-        let mut weights = (None, None);
-        for destination in list.as_array()? {
-            let (_, service) = name(destination);
-            let weight = destination["weight"].as_u64();
-            let service = service.as_str().unwrap_or_default();
-            if service.ends_with("-canary") {
-                weights.1 = weight;
-            } else if service.ends_with("-primary") {
-                weights.0 = weight;
-            }
-        }
-        match weights {
-            (Some(_), Some(canary)) => divided = divided.or(u8::try_from(canary).ok()),
-            (None, Some(_)) => bound = true,
-            (Some(_) | None, None) => {}
+impl Route {
+    /// The same once every proxy has it.
+    pub(crate) const fn taken(self) -> Self {
+        Self {
+            in_effect: true,
+            ..self
         }
     }
-    divided.map(|weight| Fact::Traffic(weight, bound))
 }
 
-/// The destinations of a VirtualService's route, and the host of one.
-fn host(value: &Value) -> (&Value, &Value) {
-    (&value["route"], &value["destination"]["host"])
+impl Fact {
+    /// Tells what this is a version of.
+    pub(crate) const fn concerns(&self) -> (u8, Option<Role>) {
+        match self {
+            Self::Route(_) => (0, None),
+            Self::Endpoints(role, _) => (1, Some(*role)),
+            Self::Workload(role, _) => (2, Some(*role)),
+            Self::Phase(_) => (3, None),
+        }
+    }
+
+    fn weight(&self) -> Option<u8> {
+        match self {
+            Self::Route(route) => Some(route.canary),
+            Self::Endpoints(..) | Self::Workload(..) | Self::Phase(_) => None,
+        }
+    }
+
+    fn phase(&self) -> Option<CanaryPhase> {
+        match self {
+            Self::Phase(phase) => Some(*phase),
+            Self::Endpoints(..) | Self::Workload(..) | Self::Route(_) => None,
+        }
+    }
 }
 
-/// The backends of an HTTPRoute's rule, and the name of one.
-fn backend(value: &Value) -> (&Value, &Value) {
-    (&value["backendRefs"], &value["name"])
+/// The first rule that divides traffic.
+fn istio_route(object: &DynamicObject) -> Option<Fact> {
+    let rules = object.data["spec"]["http"].as_array()?;
+    let share = |rule: &Value| {
+        let hosts = rule["route"].as_array().into_iter().flatten();
+        share(hosts.map(|one| (&one["destination"]["host"], &one["weight"])))
+    };
+    let binds = |rule: &Value| is_canary(&rule["route"][0]["destination"]["host"]);
+    let rule = rules
+        .iter()
+        .find(|rule| !binds(rule) && share(rule).is_some())?;
+    let status = &object.data["status"];
+    Some(Fact::Route(Route {
+        canary: share(rule)?,
+        mirrored: is_canary(&rule["mirror"]["host"]),
+        bound: rules.iter().any(binds),
+        whole: rules.iter().all(|rule| is_whole(&rule["route"])),
+        in_effect: status["observedGeneration"].as_i64() >= object.metadata.generation,
+    }))
+}
+
+/// The first rule that divides traffic.
+fn gateway_route(object: &DynamicObject) -> Option<Fact> {
+    let rules = object.data["spec"]["rules"].as_array()?;
+    let share = |rule: &Value| {
+        let backends = rule["backendRefs"].as_array().into_iter().flatten();
+        share(backends.map(|one| (&one["name"], &one["weight"])))
+    };
+    let binds = |rule: &Value| is_canary(&rule["backendRefs"][0]["name"]);
+    let rule = rules
+        .iter()
+        .find(|rule| !binds(rule) && share(rule).is_some())?;
+    let mut filters = rule["filters"].as_array().into_iter().flatten();
+    let accepted = &object.data["status"]["parents"][0]["conditions"][0];
+    Some(Fact::Route(Route {
+        canary: share(rule)?,
+        mirrored: filters.any(|one| is_canary(&one["requestMirror"]["backendRef"]["name"])),
+        bound: rules.iter().any(binds),
+        whole: rules.iter().all(|rule| is_whole(&rule["backendRefs"])),
+        in_effect: accepted["observedGeneration"].as_i64() >= object.metadata.generation,
+    }))
+}
+
+fn share<'a>(mut weights: impl Iterator<Item = (&'a Value, &'a Value)>) -> Option<u8> {
+    let (_, weight) = weights.find(|(name, _)| is_canary(name))?;
+    weight.as_u64()?.try_into().ok()
+}
+
+fn is_canary(name: &Value) -> bool {
+    name.as_str().is_some_and(|name| name.ends_with("-canary"))
+}
+
+/// A single destination needs no weight.
+fn is_whole(destinations: &Value) -> bool {
+    let weights = destinations.as_array().into_iter().flatten();
+    let weights: Vec<Option<i64>> = weights.map(|one| one["weight"].as_i64()).collect();
+    weights == [None] || weights.into_iter().flatten().sum::<i64>() == 100
+}
+
+fn endpoints(object: &DynamicObject) -> Option<Fact> {
+    let ready = object.data["endpoints"].as_array().map_or(0, Vec::len);
+    match object.name_any().as_str() {
+        "podinfo-canary" => Some(Fact::Endpoints(Role::Canary, ready)),
+        "podinfo-primary" => Some(Fact::Endpoints(Role::Primary, ready)),
+        _ => None,
+    }
+}
+
+fn workload(kind: Target, object: &DynamicObject, life: Life) -> Option<Fact> {
+    let role = match object.name_any().as_str() {
+        "podinfo" => Role::Canary,
+        "podinfo-primary" => Role::Primary,
+        _ => return None,
+    };
+    let spec = &object.data["spec"];
+    let workload = Workload {
+        size: kind.size(spec),
+        image: target::image(spec).to_owned(),
+    };
+    Some(Fact::Workload(
+        role,
+        (life == Life::Living).then_some(workload),
+    ))
+}
+
+fn phase(object: &DynamicObject) -> Option<Fact> {
+    let phase = object.data["status"].get("phase")?;
+    let own = object.name_any() == "podinfo";
+    own.then(|| serde_json::from_value(phase.clone()).ok().map(Fact::Phase))?
 }

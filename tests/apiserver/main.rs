@@ -5,16 +5,18 @@
 //! API server's own history of weights and endpoints.
 
 mod affinity;
-mod crash;
 mod edits;
 mod fairlead;
 mod foretold;
 mod history;
+mod interruption;
 mod kinds;
 mod migrate;
 mod promotion;
 mod providers;
+mod rules;
 mod stage;
 mod steps;
 mod stories;
 mod takeover;
+mod target;

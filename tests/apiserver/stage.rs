@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::History;
 use fairlead_tests::operator::Operator;
 use fairlead_tests::players::{self, World};
+
+use crate::history::{History, Recorder};
+use crate::target::{self, Target};
 
 /// How long a step of a story may take on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,6 +28,14 @@ pub(crate) struct Stage {
     client: Client,
     world: World,
     address: String,
+    recorder: Recorder,
+    recording: JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.recording.abort();
+    }
 }
 
 impl Stage {
@@ -47,40 +57,43 @@ impl Stage {
         until_served(&client, &players::gateway_routes_resource()).await?;
         let world = World::default();
         let address = players::serve(world.clone()).await?;
+        let recorder = Recorder::default();
+        #[expect(clippy::disallowed_methods, reason = "it lives as long as the stage")]
+        let recording = tokio::spawn(recorder.clone().record(client.clone()));
         Ok(Self {
             server,
             client,
             world,
             address,
+            recorder,
+            recording,
         })
     }
 
-    /// Sets a scene in a namespace of its own: a target, and players around it.
+    /// Sets a scene in a namespace of its own: a Deployment, and players around it.
     pub(crate) async fn scene(&self, namespace: &str) -> Result<Scene> {
+        self.scene_of(namespace, Target::Deployment).await
+    }
+
+    /// The same with a target of this kind.
+    pub(crate) async fn scene_of(&self, namespace: &str, target: Target) -> Result<Scene> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let object = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
         namespaces.create(&PostParams::default(), &object).await?;
-        let history = History::default();
         let curtain = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "they live as long as the scene")]
-        let tasks = vec![
-            tokio::spawn(players::play(
-                self.client.clone(),
-                namespace.to_owned(),
-                self.world.clone(),
-                curtain.clone(),
-            )),
-            tokio::spawn(history.clone().record(
-                self.client.clone(),
-                namespace.to_owned(),
-                "podinfo".to_owned(),
-            )),
-        ];
+        let playing = tokio::spawn(players::play(
+            self.client.clone(),
+            namespace.to_owned(),
+            self.world.clone(),
+            curtain.clone(),
+        ));
         let scene = Scene {
             client: self.client.clone(),
             namespace: namespace.to_owned(),
+            target,
             world: self.world.clone(),
-            history,
+            history: self.recorder.of(namespace),
             address: format!("{}/{namespace}", self.address),
             operator: Operator {
                 kubeconfig: self.server.kubeconfig().to_owned(),
@@ -93,7 +106,7 @@ impl Stage {
                     .join(format!("operator-{namespace}.log")),
             },
             curtain,
-            tasks,
+            playing,
         };
         scene.apply_target("podinfo:1").await?;
         Ok(scene)
@@ -141,18 +154,19 @@ fn gateway_routes() -> Value {
 pub(crate) struct Scene {
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    pub(crate) target: Target,
     pub(crate) world: World,
     pub(crate) history: History,
     pub(crate) address: String,
     pub(crate) operator: Operator,
     curtain: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    playing: JoinHandle<()>,
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
         self.curtain.cancel();
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.playing.abort();
     }
 }
 
@@ -165,23 +179,20 @@ impl Scene {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The workloads of the target's kind.
+    pub(crate) fn workloads(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.client.clone(),
+            &self.namespace,
+            &self.target.resource(),
+        )
+    }
+
     /// Applies the target with an image, as git would: without replicas.
     pub(crate) async fn apply_target(&self, image: &str) -> Result<()> {
-        let labels = json!({ "app": "podinfo" });
-        let target = json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": { "name": "podinfo", "labels": labels },
-            "spec": {
-                "selector": { "matchLabels": labels },
-                "template": {
-                    "metadata": { "labels": labels },
-                    "spec": { "containers": [{ "name": "podinfo", "image": image }] },
-                },
-            },
-        });
         let params = PatchParams::apply("git").force();
-        self.deployments()
+        let target = self.target.manifest(image);
+        self.workloads()
             .patch("podinfo", &params, &Patch::Apply(target))
             .await?;
         Ok(())
@@ -199,7 +210,9 @@ impl Scene {
         change: impl FnOnce(&mut Value),
     ) -> Result<()> {
         let mut spec = json!({
-            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
+            "targetRef": {
+                "apiVersion": "apps/v1", "kind": self.target.resource().kind, "name": "podinfo",
+            },
             "progressDeadlineSeconds": 20,
             "service": { "port": 9898 },
             "analysis": {
@@ -231,7 +244,12 @@ impl Scene {
     /// Leaves a command on the Canary, as `fairlead` or `kubectl annotate` would.
     pub(crate) async fn command(&self, token: &str) -> Result<()> {
         let annotations = json!({ fairlead_crds::annotation::COMMAND: token });
-        let patch = json!({ "metadata": { "annotations": annotations } });
+        self.patch_canary(json!({ "metadata": { "annotations": annotations } }))
+            .await
+    }
+
+    /// Edits the Canary, as `kubectl patch` would.
+    pub(crate) async fn patch_canary(&self, patch: Value) -> Result<()> {
         let params = PatchParams {
             field_manager: Some("a-person".to_owned()),
             ..PatchParams::default()
@@ -302,27 +320,23 @@ impl Scene {
         found.with_context(|| format!("waiting for Deployment {name}: {}", self.log()))
     }
 
-    /// The image of a Deployment's first container.
+    /// The image of a workload's first container.
     pub(crate) async fn image(&self, name: &str) -> Result<String> {
-        let deployment = self.deployments().get(name).await?;
-        let pod = deployment.spec.and_then(|spec| spec.template.spec);
-        let container = pod.and_then(|pod| pod.containers.into_iter().next());
-        container
-            .and_then(|container| container.image)
-            .context("no image")
+        let workload = self.workloads().get(name).await?;
+        Ok(target::image(&workload.data["spec"]).to_owned())
     }
 
-    /// The replicas that a Deployment asks for.
-    pub(crate) async fn replicas(&self, name: &str) -> Result<i32> {
-        let deployment = self.deployments().get(name).await?;
-        Ok(deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1))
+    /// The pods that a workload asks for.
+    pub(crate) async fn size(&self, name: &str) -> Result<i64> {
+        let workload = self.workloads().get(name).await?;
+        Ok(self.target.size(&workload.data["spec"]))
     }
 
-    /// The end of the operator's log.
+    /// The end of the operator's log, without what all lines have in common.
     pub(crate) fn log(&self) -> String {
         let text = std::fs::read_to_string(&self.operator.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        let lines: Vec<String> = text.lines().map(told).collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
     }
 
     /// What the end of every story must be like.
@@ -331,15 +345,34 @@ impl Scene {
         if weights.last() != Some(&0) {
             bail!("the weights ended as {weights:?}");
         }
-        let (primary, replicas) = (
+        let (primary, size) = (
             self.image("podinfo-primary").await?,
-            self.replicas("podinfo").await?,
+            self.size("podinfo").await?,
         );
-        if primary != image || replicas != 0 {
-            bail!("the primary runs {primary}, the canary has {replicas} replicas");
+        if primary != image || size != 0 {
+            bail!("the primary runs {primary}, the canary has size {size}");
         }
         self.history.judge()
     }
+}
+
+/// A line of a log: when, what, and on what.
+fn told(line: &str) -> String {
+    let Ok(read) = serde_json::from_str::<Value>(line) else {
+        return line.to_owned();
+    };
+    let fields = [
+        "timestamp",
+        "level",
+        "message",
+        "number",
+        "method",
+        "path",
+        "error",
+    ];
+    let told = fields.iter().filter_map(|field| read.get(field));
+    let told: Vec<String> = told.map(ToString::to_string).collect();
+    told.join(" ")
 }
 
 fn message(canary: &Canary, type_: &str) -> Option<String> {

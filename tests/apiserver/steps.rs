@@ -57,10 +57,7 @@ pub(crate) async fn each_step_has_its_own_rules(stage: &Stage) -> Result<()> {
     scene
         .until("weight 60", |canary| weight(canary) == Some(60))
         .await?;
-    ensure!(
-        scene.replicas("podinfo").await? == 3,
-        "the size of the step"
-    );
+    ensure!(scene.size("podinfo").await? == 3, "the size of the step");
     scene.until_phase(CanaryPhase::Succeeded).await?;
     let weights = scene.history.weights();
     ensure!(weights == [0, 10, 60, 0], "the weights were {weights:?}");

@@ -352,7 +352,7 @@ async fn replicas_that_git_insists_on_are_not_fought_over(stage: &Stage) -> Resu
     ensure!(message.contains("spec.replicas"), "{message}");
     ensure!(message.contains("kustomize-controller"), "{message}");
     ensure!(
-        scene.replicas("podinfo").await? == 2,
+        scene.size("podinfo").await? == 2,
         "the target is left alone"
     );
     scene.history.judge()

@@ -1,4 +1,4 @@
-//! The operator as a process: started, stopped, and told to die after a write.
+//! The operator as a process: started, stopped, and told to die at one of its writes.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -24,8 +24,24 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts it; with `exit_after`, it dies after so many writes.
-    pub fn start(&self, exit_after: Option<usize>) -> Result<Child> {
+    /// Starts it; with `moment`, such as `before:3` or `after:3`, it dies at that write of its own,
+    /// and with `held:3` it holds that write back until `SIGUSR1`.
+    pub fn start(&self, moment: Option<&str>) -> Result<Child> {
+        let mut command = self.command()?;
+        if let Some(moment) = moment {
+            command.env("FAIRLEAD_EXIT_AT_WRITE", moment);
+        }
+        command.spawn().context("failed to start the operator")
+    }
+
+    /// Starts one that leads although another one does: the lease is another.
+    pub fn start_beside(&self) -> Result<Child> {
+        let mut command = self.command()?;
+        command.arg("--lease-name=beside");
+        command.spawn().context("failed to start the operator")
+    }
+
+    fn command(&self) -> Result<Command> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -51,9 +67,6 @@ impl Operator {
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);
-        if let Some(writes) = exit_after {
-            command.env("FAIRLEAD_EXIT_AFTER_WRITES", writes.to_string());
-        }
-        command.spawn().context("failed to start the operator")
+        Ok(command)
     }
 }

@@ -10,6 +10,7 @@ mod lifetime;
 mod process;
 mod report;
 mod seed;
+mod suite;
 mod test;
 mod tidy;
 mod tools;
@@ -62,6 +63,8 @@ enum Task {
     DemoDown,
     /// Run every check and suite that this machine can run.
     Test,
+    /// Run one of the suites that take too long for `test`.
+    Suite(suite::Args),
     /// Take crates that other clones have built, and keep for them what this one has.
     Seed,
     /// Write the files that are made from Rust types.
@@ -89,6 +92,7 @@ fn main() -> Result<()> {
         Task::DemoDown => demo::down(),
         Task::Seed => seed::restore(environment).and_then(|()| seed::store(environment)),
         Task::Test => test::run(environment),
+        Task::Suite(args) => suite::run(environment, &args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Tidy => tidy::run(),
         Task::Bench(bench) => bench::run(environment, &bench),
