@@ -303,13 +303,16 @@ fn farewell(stage: &Stage) -> Result<()> {
         format!("  export KUBECONFIG={}\n", path.display())
     });
     let kubectl = Tools::read()?.path("kubectl")?.display().to_string();
+    let fairlead = stage.checkout.join("target/quick/fairlead");
     say(format!(
         "\nLook further:\n{kubeconfig}  alias kubectl={kubectl}\n  \
+         alias fairlead={}\n  \
          kubectl get canaries -A\n  \
-         kubectl describe canary podinfo -n podinfo\n  \
+         fairlead canary explain podinfo -n podinfo\n  \
          kubectl get gitrepositories,kustomizations -A\n  \
          kubectl get meshinstalls\n\
-         Remove all of it: make demo-down"
+         Remove all of it: make demo-down",
+        fairlead.display()
     ));
     Ok(())
 }
