@@ -4,7 +4,9 @@
 
 mod alert_provider;
 mod analysis;
+mod evidence;
 mod history;
+mod judgement;
 mod metric_template;
 mod number;
 mod rollout;
@@ -21,7 +23,9 @@ use serde_with::skip_serializing_none;
 
 pub use alert_provider::*;
 pub use analysis::*;
+pub use evidence::*;
 pub use history::*;
+pub use judgement::*;
 pub use metric_template::*;
 pub use number::*;
 pub use rollout::*;

@@ -7,14 +7,17 @@
 mod accept;
 mod checks;
 mod cleanup;
+mod compare;
 mod desk;
 mod directory;
 mod events;
+mod evidence;
 mod execute;
 mod fights;
 pub mod forecast;
 mod history;
 mod inert;
+mod judgement;
 mod look;
 mod measure;
 mod metrics;
@@ -139,7 +142,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         Ok(_) => match api.get_opt(&object.name_any()).await {
             Ok(Some(canary)) => canary,
             Ok(None) => {
-                context.desk.clear(&object.uid().unwrap_or_default(), None);
+                let uid = object.uid().unwrap_or_default();
+                context.desk.clear(&uid, None);
+                context.sources.mesh.stop_comparing(&uid);
                 return Ok(Action::await_change());
             }
             Err(source) => return Err(Error::Fetch(source.into())),

@@ -5,11 +5,14 @@
 //! API server's own history of weights and endpoints.
 
 mod affinity;
+mod callers;
+mod crash;
 mod edits;
 mod fairlead;
 mod foretold;
 mod history;
 mod interruption;
+mod judgement;
 mod kinds;
 mod migrate;
 mod promotion;

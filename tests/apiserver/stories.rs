@@ -7,7 +7,9 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
-use crate::{affinity, edits, foretold, kinds, migrate, promotion, providers, steps, takeover};
+use crate::{
+    affinity, edits, foretold, judgement, kinds, migrate, promotion, providers, steps, takeover,
+};
 
 /// Stories at a time: each has an operator of its own.
 const SIDE_BY_SIDE: usize = 3;
@@ -72,6 +74,15 @@ async fn stories_of_canaries() -> Result<()> {
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect()
         .await
+}
+
+/// Apart from the others, since their traffic is counted in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn stories_of_judgement() -> Result<()> {
+    let stage = Stage::open().await?;
+    judgement::harm_ends_a_run_at_once(&stage).await?;
+    judgement::an_equal_version_is_promoted_in_spite_of_a_restart(&stage).await?;
+    judgement::without_requests_nothing_passes(&stage).await
 }
 
 async fn a_good_revision_is_promoted(stage: &Stage) -> Result<()> {

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use fairlead_crds::ConditionType;
-use fairlead_crds::canary::{Canary, CanaryPhase, CanaryStatus, CheckStatus, CommandStatus};
+use fairlead_crds::canary::{
+    Canary, CanaryPhase, CanaryStatus, CheckStatus, CommandStatus, JudgementStatus,
+};
 use kube::ResourceExt as _;
 use serde::Serialize;
 
@@ -27,6 +29,7 @@ struct Explanation {
     next: String,
     troubles: Vec<String>,
     commands: Vec<CommandStatus>,
+    judgement: Vec<JudgementStatus>,
     checks: Vec<CheckStatus>,
 }
 
@@ -65,6 +68,7 @@ fn explain(canary: &Canary) -> Explanation {
         next,
         troubles,
         commands,
+        judgement: rollout.judgement,
         checks: rollout.checks,
     }
 }
@@ -143,6 +147,11 @@ fn draw(explanation: &Explanation, style: Style) -> String {
         let by = command.by.as_deref().unwrap_or("somebody");
         let fate = command.refused.as_deref().unwrap_or("carried out");
         say("command", &format!("{} by {by}: {fate}", command.command));
+    }
+    for judged in &explanation.judgement {
+        let (canary, primary) = (judged.canary_requests, judged.primary_requests);
+        let of = format!("{canary} requests to the canary, {primary} to the primary");
+        say("judged", &format!("{}; {of}", judged.message));
     }
     if !explanation.checks.is_empty() {
         let rows = explanation.checks.iter().map(summary::check).collect();

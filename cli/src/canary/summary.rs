@@ -145,6 +145,12 @@ pub(super) mod tests {
                             "refused": "retry makes no sense now: it has not failed",
                         },
                     ],
+                    "judgement": [{
+                        "metric": "request-success-rate", "verdict": "Inconclusive",
+                        "message": "request-success-rate: inconclusive: the planned time has not \
+                                    passed",
+                        "canaryRequests": 120, "primaryRequests": 1080,
+                    }],
                     "checks": [{
                         "metric": "latency", "query": "histogram_quantile(…)", "values": ["300"],
                         "max": 250, "verdict": "Failed", "message": "300 is not at most 250",

@@ -89,7 +89,7 @@ pub enum Requeue {
 }
 
 /// What a step decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// To be stored before the first effect.
     pub state: State,

@@ -14,15 +14,19 @@
 //! betting" (2024); Mantel and Haenszel (1959) for the excess over strata.
 //!
 //! ```text
-//!  readings of counters ─► Pairing ─► Block ─► Evidence::add ─► Evidence::verdict
+//!  readings of counters ─► Pairing ─► Block ─► Record::add ─► Record::opinions
+//!                                                one Evidence for each metric
 //! ```
 
 mod block;
 mod criteria;
 mod evidence;
 mod latency;
+mod opinion;
 mod pairing;
+mod record;
 mod spread;
+mod terms;
 mod verdict;
 mod wager;
 
@@ -30,7 +34,10 @@ pub use block::{Block, Sample};
 pub use criteria::{Confidence, Criteria, CriteriaError, Effect};
 pub use evidence::Evidence;
 pub use latency::{Bounds, LatencyEvidence, Quantile};
+pub use opinion::Opinion;
 pub use pairing::{Arm, Pairing, Reading};
+pub use record::Record;
 pub use spread::{Contrast, Moments, Spread};
+pub use terms::{Cohorts, LatencyTerms, Metric, Terms};
 pub use verdict::{Harm, Progress, Unclear, Verdict};
 pub use wager::Wager;

@@ -32,7 +32,7 @@ mod weight;
 pub use command::{Command, Handled, Request, UnreadableCommand, Verb};
 pub use effect::{Decision, Effect, Requeue};
 pub use event::{Event, Reason, Severity};
-pub use observation::{Answer, Inheritance, Observation, Readiness, Revision, Role};
+pub use observation::{Answer, Counted, Inheritance, Observation, Readiness, Revision, Role};
 pub use phase::Phase;
 pub use probe::{HookKind, ProbeKey, Verdict};
 pub use rehearsal::{Ending, Rehearsal, Scene, rehearse};

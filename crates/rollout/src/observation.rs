@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::command::Request;
+use crate::judgement::Block;
 use crate::probe::{ProbeKey, Verdict};
 use crate::weight::Split;
 
@@ -89,8 +90,19 @@ pub struct Answer {
     pub verdict: Verdict,
 }
 
+/// What was counted of both roles for the judgement of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// The run that it was counted for.
+    pub run: u64,
+    /// The blocks since the last decision that was stored, and maybe earlier ones; oldest first.
+    pub blocks: Vec<Block>,
+    /// What keeps more from being counted.
+    pub trouble: Option<String>,
+}
+
 /// What the world looks like, read after the last change was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each read by its name"
@@ -114,6 +126,8 @@ pub struct Observation {
     pub acked: bool,
     /// Answers to questions of the previous decision.
     pub answers: Vec<Answer>,
+    /// What was counted for the judgement, when there is one.
+    pub counted: Option<Counted>,
     /// What another controller left; looked at only while the state is
     /// [foreign](crate::State::is_foreign).
     pub inheritance: Option<Inheritance>,

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 
 use crate::command::Handled;
+use crate::judgement::Record;
 use crate::observation::Revision;
 use crate::phase::Phase;
 use crate::weight::{Split, Weight};
 
 /// The stored state of a Canary.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Where it stands; `None` before the first step.
     pub phase: Option<Phase>,
@@ -66,6 +67,8 @@ impl State {
             if let Some(place) = &mut run.place {
                 place.since = now.min(place.since);
             }
+            let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+            run.record.written_by(now);
         }
         self.unready_since = self.unready_since.map(|time| now.min(time));
         self
@@ -73,7 +76,7 @@ impl State {
 }
 
 /// One run: a revision on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each read by its name"
@@ -103,6 +106,8 @@ pub struct Run {
     pub checked_at: Option<Timestamp>,
     /// The questions of the current attempt.
     pub round: Round,
+    /// What was learned by comparing the canary with the primary.
+    pub record: Record,
     /// The gate that holds the run, so that people are told once.
     pub held_by: Option<String>,
     /// Why the last check failed or the last gate refused.
@@ -135,7 +140,7 @@ pub enum Shortcut {
 
 impl Run {
     /// A run that has done nothing yet.
-    pub const fn new(id: u64, revision: Revision) -> Self {
+    pub fn new(id: u64, revision: Revision) -> Self {
         Self {
             id,
             revision,
@@ -148,11 +153,8 @@ impl Run {
             withdrawn: false,
             returning: false,
             checked_at: None,
-            round: Round {
-                attempt: 0,
-                passed: Vec::new(),
-                asked: None,
-            },
+            round: Round::default(),
+            record: Record::default(),
             held_by: None,
             objection: None,
             shortcut: None,

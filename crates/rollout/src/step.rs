@@ -4,11 +4,12 @@
 //! effects to run or with something to wait for.
 //! The rules of each phase stand in the file of that name; the rules of moving traffic, which no
 //! phase may go around, in `traffic`; the order in which hooks and metrics are asked in `agenda`;
-//! what people may ask for in `steer`; what another controller left in `inherit`.
+//! how the comparison of both roles is heeded in `judge`; what people may ask for in `steer`; what another controller left in `inherit`.
 
 mod agenda;
 mod freeze;
 mod inherit;
+mod judge;
 mod progress;
 mod promote;
 mod remove;

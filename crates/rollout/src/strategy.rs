@@ -2,12 +2,13 @@
 
 use jiff::SignedDuration;
 
+use crate::judgement::Terms;
 use crate::probe::{HookKind, Probe};
 use crate::stage::Stage;
 use crate::weight::{Ladder, Weight};
 
 /// A validated strategy: nobody below reads the raw spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each read by its name"
@@ -34,6 +35,8 @@ pub struct Strategy {
     pub suspended: bool,
     /// Whether a check has metrics to look at.
     pub has_metrics: bool,
+    /// What the canary is compared with the primary by, beside what checks ask.
+    pub judgement: Option<Terms>,
     /// The hooks, in the order of the spec.
     pub hooks: Vec<Hook>,
     /// How long to wait for the proxies' word that a weight is in effect.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{CanaryStep, CrossNamespaceReference, Number};
+use super::{CanaryJudgement, CanaryStep, CrossNamespaceReference, Number};
 use crate::networking::StringMatch;
 use crate::schema;
 
@@ -68,6 +68,8 @@ pub struct CanaryAnalysis {
     /// What is measured, and what is good enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<CanaryMetric>,
+    /// How the new version is compared with the promoted one while both serve.
+    pub judgement: Option<CanaryJudgement>,
     /// Who is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<CanaryAlert>,

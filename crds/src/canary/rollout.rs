@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::Number;
+use super::{JudgementStatus, Number, RecordStatus};
 
 /// What a release has to remember; written before each change, so that a restart goes on from it.
 #[skip_serializing_none]
@@ -40,11 +40,14 @@ pub struct RolloutStatus {
     /// What the last check found, one entry for each metric that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
+    /// What the comparison of both versions says, one entry for each metric.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judgement: Vec<JudgementStatus>,
 }
 
 /// One run: a revision on its way.
 #[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(
     clippy::struct_excessive_bools,
@@ -89,6 +92,8 @@ pub struct RunStatus {
     pub passed: Vec<String>,
     /// The question that was asked last and has no answer yet.
     pub asked: Option<String>,
+    /// What was learned by comparing both versions.
+    pub record: Option<RecordStatus>,
     /// What holds the run, so that people are told once.
     pub held_by: Option<String>,
     /// Why the last check failed or the last gate refused.

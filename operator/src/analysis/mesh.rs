@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairlead_rollout::Counted;
 use fairlead_runtime::clock;
 use fairlead_runtime::tasks::Tasks;
 use futures::future::BoxFuture;
@@ -19,16 +20,19 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+mod comparison;
 mod counts;
 mod scrape;
 mod window;
 
+use self::comparison::Comparisons;
 use self::scrape::Scraper;
-use self::window::History;
+use self::window::{History, Snapshot};
 use super::{Provider, QueryError};
 use crate::outgoing::Outgoing;
 
-pub use self::counts::Target;
+pub use self::comparison::{Comparison, Pods};
+pub use self::counts::{BOUNDS, Target};
 
 /// How often proxies are read.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -40,6 +44,8 @@ const WARM_UP: Duration = Duration::from_secs(15);
 const LONGEST_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// A target that nobody asked about for so long is no longer read.
 const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long one proxy may take to answer.
+const PROXY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a query waits for its reading.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -61,6 +67,7 @@ struct Shared {
     targets: Mutex<HashMap<Target, Instant>>,
     wanted: Notify,
     readings: watch::Sender<Readings>,
+    comparisons: Mutex<Comparisons>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -78,6 +85,7 @@ impl Mesh {
             targets: Mutex::default(),
             wanted: Notify::new(),
             readings: watch::Sender::default(),
+            comparisons: Mutex::default(),
         }));
         let scraper = Scraper { client, outgoing };
         let reader = mesh.clone();
@@ -92,6 +100,23 @@ impl Mesh {
         if known.is_none() {
             self.0.wanted.notify_one();
         }
+    }
+
+    /// Counts two workloads side by side for a Canary, from now on or still.
+    pub fn compare(&self, canary: &str, comparison: Comparison) {
+        if self.0.comparisons.lock().keep(canary, comparison) {
+            self.0.wanted.notify_one();
+        }
+    }
+
+    /// Stops counting for a Canary; what was not taken is lost.
+    pub fn stop_comparing(&self, canary: &str) {
+        self.0.comparisons.lock().end(canary);
+    }
+
+    /// What was counted for a Canary and not stored yet.
+    pub fn counted(&self, canary: &str) -> Option<Counted> {
+        self.0.comparisons.lock().counted(canary)
     }
 
     /// One metric of one target.
@@ -122,8 +147,10 @@ impl Mesh {
             }
             let outcome = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                outcome = scraper.scrape(&targets) => outcome,
+                outcome = scraper.scrape(&targets, self.patience()) => outcome,
             };
+            self.pair(&scraper, outcome.as_ref().map_err(String::as_str))
+                .await;
             self.0.readings.send_modify(|readings| {
                 readings.attempts += 1;
                 match outcome {
@@ -136,10 +163,35 @@ impl Mesh {
             });
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(self.period()) => {}
                 () = wanted => {}
             }
         }
+    }
+
+    /// Adds to each comparison what the proxies said.
+    async fn pair(&self, scraper: &Scraper, outcome: Result<&Snapshot, &str>) {
+        let comparisons = self.0.comparisons.lock().all();
+        for (canary, comparison) in comparisons {
+            let warmth = scraper.warmth(&comparison).await;
+            let mut comparisons = self.0.comparisons.lock();
+            match (&warmth, outcome) {
+                (Ok(warmth), Ok(snapshot)) => comparisons.read(&canary, snapshot, *warmth),
+                (Err(trouble), _) => comparisons.miss(&canary, trouble),
+                (_, Err(trouble)) => comparisons.miss(&canary, trouble),
+            }
+        }
+    }
+
+    /// The pause between two readings: each ends a block where versions are compared.
+    fn period(&self) -> Duration {
+        let shortest = self.0.comparisons.lock().shortest();
+        shortest.map_or(PERIOD, |length| length.min(PERIOD))
+    }
+
+    /// How long one proxy may take: one that is gone must not delay the blocks of others.
+    fn patience(&self) -> Duration {
+        self.period().min(PROXY_PATIENCE)
     }
 
     /// What is read about: forgets what nobody asks about any more.
@@ -147,7 +199,11 @@ impl Mesh {
         let now = clock::instant();
         let mut targets = self.0.targets.lock();
         targets.retain(|_, asked| now.saturating_duration_since(*asked) < IDLE);
-        targets.keys().cloned().collect()
+        let compared = self.0.comparisons.lock().all();
+        let compared = compared
+            .into_iter()
+            .flat_map(|(_, comparison)| [comparison.canary, comparison.primary]);
+        targets.keys().cloned().chain(compared).collect()
     }
 
     /// Readings that reach from now far enough into the past.

@@ -44,7 +44,8 @@ pub(super) struct Desk {
 impl Desk {
     /// A desk whose answers wake Canaries through the returned receiver.
     ///
-    /// The channel needs no bound: at most one question of each Canary is open.
+    /// The channel needs no bound: at most one question of each Canary is open, and its counts
+    /// wake it no more often than proxies are read.
     pub(super) fn new(tasks: Tasks) -> (Self, mpsc::UnboundedReceiver<Reference>) {
         let (wake, woken) = mpsc::unbounded_channel();
         (
@@ -81,6 +82,16 @@ impl Desk {
             }
             Ok::<_, Infallible>(())
         });
+    }
+
+    /// Wakes a Canary, for what comes in without having been asked for.
+    pub(super) fn waker(&self, canary: Reference) -> Arc<dyn Fn() + Send + Sync> {
+        let wake = self.wake.clone();
+        Arc::new(move || {
+            if wake.send(canary.clone()).is_err() {
+                tracing::debug!("counts came after the controller had stopped");
+            }
+        })
     }
 
     /// The answers that have come for a Canary.

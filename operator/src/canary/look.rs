@@ -19,7 +19,7 @@ use super::execute::Executor;
 use super::fights::Field;
 use super::history::Moment;
 use super::measure::Check;
-use super::observe::{Observer, World};
+use super::observe::{Heard, Observer, World};
 use super::takeover::Incumbent;
 use super::validate::Validated;
 use super::{
@@ -81,7 +81,12 @@ impl<'a> Look<'a> {
                 })
                 .collect();
             // client required
-            let world = Box::pin(self.observe(answers, deleting, &before)).await?;
+            let heard = Heard {
+                answers,
+                counted: self.context.sources.mesh.counted(&uid),
+                command: steer::request(&self.canary),
+            };
+            let world = Box::pin(self.observe(heard, deleting, &before)).await?;
             // pure
             let now = micros(clock::now());
             let decision = step(&self.plan.strategy, &before, &world.observation, now);
@@ -105,6 +110,7 @@ impl<'a> Look<'a> {
             if decision.state.phase == Some(Phase::Progressing) {
                 self.context.sources.follow(&self.plan);
             }
+            self.keep_comparing(&decision.state, &world);
             let teller = &self.context.teller;
             teller
                 .tell(&self.canary, &self.plan, &decision.state, &decision.events)
@@ -126,7 +132,7 @@ impl<'a> Look<'a> {
         Ok(Action::requeue(HELD_POLL))
     }
 
-    async fn observe(&self, answers: Vec<Answer>, deleting: bool, state: &State) -> Result<World> {
+    async fn observe(&self, heard: Heard, deleting: bool, state: &State) -> Result<World> {
         let observer = Observer {
             client: &self.context.client,
             workload: self.context.workloads.of(self.plan.kind),
@@ -135,8 +141,7 @@ impl<'a> Look<'a> {
             invalid: self.invalid.as_deref(),
             incumbent: Incumbent::Heeded,
         };
-        let command = steer::request(&self.canary);
-        Box::pin(observer.observe(answers, command, deleting, state))
+        Box::pin(observer.observe(heard, deleting, state))
             .await
             .map_err(Error::Observe)
     }
@@ -163,6 +168,8 @@ impl<'a> Look<'a> {
             status.tracked_configs = world.hashes();
         }
         status::store(&mut status, &decision.state, now);
+        let terms = self.plan.strategy.judgement.as_ref();
+        status::explain_judgement(&mut status, &decision.state, terms);
         history::record(&mut status, moment);
         self.plan.route.note(&mut status, &decision.state);
         if self.invalid.is_none() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fairlead_controller::ApiError;
 use fairlead_rollout::{
-    Answer, Inheritance, Observation, Phase, Request, Revision, Role as Side, State,
+    Answer, Counted, Inheritance, Observation, Phase, Request, Revision, Role as Side, State,
 };
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
@@ -73,6 +73,17 @@ impl World {
     }
 }
 
+/// What came in since the last look, beside what is read now.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Answers to questions.
+    pub(super) answers: Vec<Answer>,
+    /// What was counted for the judgement.
+    pub(super) counted: Option<Counted>,
+    /// What a person wants.
+    pub(super) command: Option<Request>,
+}
+
 /// Reads what concerns one Canary.
 #[derive(Clone, Copy)]
 pub(super) struct Observer<'a> {
@@ -94,12 +105,16 @@ impl Observer<'_> {
     /// Looks once.
     pub(super) async fn observe(
         &self,
-        answers: Vec<Answer>,
-        command: Option<Request>,
+        heard: Heard,
         deleting: bool,
         state: &State,
     ) -> Result<World, Error> {
         let plan = self.plan;
+        let Heard {
+            answers,
+            counted,
+            command,
+        } = heard;
         let (target, primary, routes, endpoints, objects, scalers) = tokio::try_join!(
             async { self.workload.target(&plan.names).await.map_err(Error::from) },
             async {
@@ -159,6 +174,7 @@ impl Observer<'_> {
             routes_current: routes.current && apex_in_place,
             acked: routes.acked,
             answers,
+            counted,
             deleting,
             inheritance,
             invalid: self

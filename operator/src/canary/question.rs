@@ -76,7 +76,16 @@ pub(super) fn target(plan: &Validated) -> Target {
     Target {
         namespace: plan.names.namespace.clone(),
         workload: plan.names.target.clone(),
-        service: format!("{}-canary", plan.route.apex),
+        service: plan.route.canary.clone(),
+    }
+}
+
+/// What they know the primary by.
+pub(super) fn primary(plan: &Validated) -> Target {
+    Target {
+        namespace: plan.names.namespace.clone(),
+        workload: plan.names.primary.clone(),
+        service: plan.route.primary.clone(),
     }
 }
 

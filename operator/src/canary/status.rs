@@ -8,11 +8,12 @@ use fairlead_crds::canary::{
     TrafficStatus,
 };
 use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
+use fairlead_rollout::judgement::Terms;
 use fairlead_rollout::{Intent, Phase, Place, Revision, Round, Run, Split, State, Verdict, Weight};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
-use super::steer;
+use super::{evidence, steer};
 use crate::analysis;
 
 /// What the conditions say beside the state.
@@ -83,6 +84,7 @@ fn load_run(run: RunStatus) -> Run {
             passed: run.passed,
             asked: run.asked,
         },
+        record: evidence::load(run.record),
         held_by: run.held_by,
         objection: run.objection,
         shortcut: run.shortcut.map(steer::load_shortcut),
@@ -138,13 +140,29 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
         closing: state.closing,
         unready_since: state.unready_since.map(MicroTime),
         checks: kept.checks,
+        judgement: kept.judgement,
         accepted_spec: kept.accepted_spec,
         paused: state.paused,
         commands: state.commands.iter().map(steer::store).collect(),
     });
-    if *status != before {
+    if is_transition(&before, status) {
         status.last_transition_time = Some(Time(now));
     }
+}
+
+/// Whether more than the counts of a comparison differ.
+fn is_transition(before: &CanaryStatus, after: &CanaryStatus) -> bool {
+    let bare = |status: &CanaryStatus| {
+        let mut status = status.clone();
+        if let Some(rollout) = &mut status.rollout {
+            rollout.judgement.clear();
+            if let Some(run) = &mut rollout.run {
+                run.record = None;
+            }
+        }
+        status
+    };
+    bare(before) != bare(after)
 }
 
 fn store_run(run: &Run) -> RunStatus {
@@ -163,6 +181,7 @@ fn store_run(run: &Run) -> RunStatus {
         attempt: run.round.attempt,
         passed: run.round.passed.clone(),
         asked: run.round.asked.clone(),
+        record: evidence::store(&run.record),
         held_by: run.held_by.clone(),
         objection: run.objection.clone(),
         shortcut: run.shortcut.map(steer::store_shortcut),
@@ -205,6 +224,15 @@ pub(super) fn explain(status: &mut CanaryStatus, findings: &[analysis::Finding])
             message: finding.verdict.objection().map(ToOwned::to_owned),
         })
         .collect();
+}
+
+/// Says what the comparison of both versions has come to.
+pub(super) fn explain_judgement(status: &mut CanaryStatus, state: &State, terms: Option<&Terms>) {
+    let rollout = status.rollout.get_or_insert_default();
+    let opinions = terms
+        .zip(state.run.as_ref())
+        .map(|(terms, run)| run.record.opinions(terms));
+    rollout.judgement = evidence::explain(&opinions.unwrap_or_default());
 }
 
 /// The word for a verdict.

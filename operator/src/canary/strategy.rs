@@ -7,6 +7,7 @@ use fairlead_crds::parse_duration;
 use fairlead_rollout::{Hook, Ladder, Plan, Stage, Strategy, Weight};
 use jiff::SignedDuration;
 
+use super::judgement;
 use super::steps::stages;
 use super::validate::{Error, Limits, Metric, Thresholds, Webhook};
 use crate::router::{Provider, RoutePlan};
@@ -41,12 +42,14 @@ pub(super) fn strategy(
             kind: hook.kind?,
         })
     };
+    let plan = if divides {
+        plan(analysis, skips, stages(spec, hooks, metrics)?)?
+    } else {
+        undivided(analysis)?
+    };
     Ok(Strategy {
-        plan: if divides {
-            plan(analysis, skips, stages(spec, hooks, metrics)?)?
-        } else {
-            undivided(analysis)?
-        },
+        judgement: judgement::terms(analysis, route.provider, &plan)?,
+        plan,
         interval: interval(analysis, limits)?,
         threshold: threshold(analysis)?,
         promotion_step: promotion.filter(|step| *step > Weight::ZERO),

@@ -10,6 +10,7 @@ use fairlead_rollout::{HookKind, Strategy};
 use kube::ResourceExt;
 
 use super::inert::inert;
+use super::judgement::{self, Counting};
 use super::{checks, strategy};
 use crate::analysis::Range;
 use crate::analysis::webhook::Endpoint;
@@ -83,6 +84,8 @@ pub struct Validated {
     pub event_hooks: Vec<Webhook>,
     /// The metrics of each check.
     pub metrics: Vec<Metric>,
+    /// How both versions are counted, when they are compared.
+    pub counting: Option<Counting>,
     /// Who is alerted; `None` for the operator's own channel.
     pub alerts: Vec<CanaryAlert>,
     /// The metrics server of this Canary, when it names one.
@@ -190,6 +193,7 @@ pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
         hooks,
         event_hooks,
         metrics,
+        counting: judgement::counting(&spec.analysis)?,
         alerts: spec.analysis.alerts.clone(),
         metrics_server: spec.metrics_server.clone(),
         inert,

@@ -25,6 +25,14 @@ impl Sample {
         self.bad.get(kind).copied().unwrap_or_default()
     }
 
+    /// The same requests without the first kind of bad ones.
+    fn without_first(&self) -> Self {
+        Self {
+            requests: self.requests,
+            bad: self.bad.iter().skip(1).copied().collect(),
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.bad.resize(self.bad.len().max(other.bad.len()), 0.0);
@@ -69,6 +77,15 @@ pub struct Block {
 }
 
 impl Block {
+    /// The same block about slow requests alone: failed ones are the first kind.
+    pub(super) fn without_failures(&self) -> Self {
+        Self {
+            canary: self.canary.without_first(),
+            primary: self.primary.without_first(),
+            ..*self
+        }
+    }
+
     /// Whether both roles had traffic and their counts can be compared.
     pub(super) fn is_usable(&self) -> bool {
         self.canary.is_usable()

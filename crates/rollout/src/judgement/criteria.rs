@@ -41,6 +41,11 @@ impl Confidence {
         }
     }
 
+    /// The confidence itself.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
     /// The probability of a false alarm that each of `metrics` comparisons may spend.
     fn alpha(self, metrics: u32) -> f64 {
         (1.0 - self.0) / f64::from(metrics.max(1))

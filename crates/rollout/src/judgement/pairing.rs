@@ -86,6 +86,11 @@ impl Pairing {
         is_closed.then(|| self.close(step, now, due))
     }
 
+    /// Forgets the open block: what was read in it cannot be compared.
+    pub fn drop_open_block(&mut self) {
+        self.step = None;
+    }
+
     /// Whether no pod that is still read is behind.
     fn is_complete(&self, due: i64, readings: &[Reading]) -> bool {
         let is_read = |(arm, series): &(Arm, String)| {

@@ -3,9 +3,10 @@
 //! Data only.
 
 /// Whether the rollout has spent the time that was planned for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
     /// More blocks will come: only harm can be said.
+    #[default]
     Running,
     /// All planned time has passed.
     Complete,

@@ -3,7 +3,7 @@
 //! A question is stored before it is asked and its answer before the next one, so that a restart
 //! repeats at most the question in doubt, with the same key.
 
-use super::stage::{self, Stay};
+use super::stage;
 use super::{Machine, Pause, Turn, after};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
@@ -65,8 +65,8 @@ pub(super) fn next_move(strategy: &Strategy, run: &Run) -> Move {
     }
 }
 
-/// The questions of a check, in order; those who must agree to a move are asked only before one.
-pub(super) fn agenda(strategy: &Strategy, run: &Run, stay: Option<Stay>) -> Vec<Probe> {
+/// The questions of a check, in order.
+pub(super) fn questions(strategy: &Strategy, run: &Run) -> Vec<Probe> {
     let mut probes = strategy.probes(HookKind::Rollback);
     if !run.warmed {
         probes.extend(strategy.probes(HookKind::PreRollout));
@@ -76,11 +76,6 @@ pub(super) fn agenda(strategy: &Strategy, run: &Run, stay: Option<Stay>) -> Vec<
             return probes;
         }
         probes.extend(checks(strategy, run));
-    }
-    if stay.is_none() {
-        for gate in gates(strategy, run) {
-            probes.extend(strategy.probes(*gate));
-        }
     }
     probes
 }
@@ -97,6 +92,15 @@ fn checks(strategy: &Strategy, run: &Run) -> Vec<Probe> {
         probes.push(Probe::Metrics(metrics));
     }
     probes
+}
+
+/// The questions to those who must agree to the next move; a check comes first.
+pub(super) fn approvals(strategy: &Strategy, run: &Run) -> Vec<Probe> {
+    if run.has_begun() && !run.warmed {
+        return Vec::new();
+    }
+    let gates = gates(strategy, run).iter();
+    gates.flat_map(|gate| strategy.probes(*gate)).collect()
 }
 
 /// Who must agree to the next move.

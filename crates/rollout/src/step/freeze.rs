@@ -1,5 +1,5 @@
 //! A spec that cannot be carried out: everything stands still until it is fixed, but for traffic
-//! that the canary cannot answer. Pure.
+//! that the canary cannot answer, or answers worse. Pure.
 
 use super::{Last, Machine, Turn, held};
 use crate::phase::Phase;
@@ -12,13 +12,14 @@ impl Machine<'_> {
         held(format!("{why}; until then the rollout stands still"))
     }
 
-    /// Takes the traffic from a canary without endpoints, by the rules of its phase.
+    /// Takes the traffic from a canary without endpoints or shown to be worse, by the rules of its phase.
     fn rescue(&mut self) -> Turn {
         let Some(primary) = self.seen.primary.clone() else {
             return Ok(());
         };
         let wanted = match self.state.phase {
             Some(Phase::Progressing | Phase::WaitingPromotion) => {
+                self.judge()?;
                 self.withdraw(&primary)?;
                 self.wanted()?
             }

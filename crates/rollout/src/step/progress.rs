@@ -1,6 +1,6 @@
 //! A run in progress: readiness, checks, weights, and the ways out. Pure.
 
-use super::agenda::{Move, Objection, agenda, next_move};
+use super::agenda::{Move, Objection, approvals, next_move, questions};
 use super::{Last, Machine, Pause, Turn, after, held, wait};
 use crate::event::{Reason, Severity};
 use crate::observation::{Readiness, Role};
@@ -14,6 +14,7 @@ impl Machine<'_> {
     pub(super) fn progress(&mut self) -> Last {
         let primary = self.primary()?;
         self.follow_revision()?;
+        self.judge()?;
         self.withdraw(&primary)?;
         let wanted = self.wanted()?;
         if self
@@ -160,7 +161,12 @@ impl Machine<'_> {
             return self.idle();
         }
         let stay = self.stay(&run);
-        let agenda = agenda(self.strategy, &run, stay);
+        let reservation = self.reservation(stay)?;
+        let mut agenda = questions(self.strategy, &run);
+        // Those who must agree to a move are asked only before one.
+        if stay.is_none() && reservation.is_none() {
+            agenda.extend(approvals(self.strategy, &run));
+        }
         if let Some(objection) = self.consult(&agenda)? {
             return self.object(objection);
         }
@@ -173,6 +179,9 @@ impl Machine<'_> {
         }
         if let Some(stay) = stay {
             return self.remain(stay);
+        }
+        if let Some(why) = reservation {
+            return self.count(&why);
         }
         self.run()?.objection = None;
         let run = self.run()?.clone();

@@ -2,6 +2,7 @@
 
 mod checker;
 mod inherited;
+mod judged;
 mod properties;
 mod rehearsal;
 mod scenarios;

@@ -6,15 +6,15 @@
 
 use fairlead_rollout::{
     Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan, ProbeKey,
-    Readiness, Request, Revision, Role, Round, Run, Selection, Shortcut, Size, Split, Stage, State,
-    Strategy as Rollout, Verdict, Weight, step,
+    Readiness, Reason, Request, Revision, Role, Round, Run, Selection, Shortcut, Size, Split,
+    Stage, State, Strategy as Rollout, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::world::{Act, Crash, Nature, World, hook, weighted};
+use crate::world::{Act, Crash, Nature, World, hook, judged, weighted};
 
 fn plan() -> impl Strategy<Value = Plan> {
     let percent = || (1_i64..=100).prop_map(Weight::clamped);
@@ -98,10 +98,22 @@ fn strategy() -> impl Strategy<Value = Rollout> {
     )
 }
 
+/// The same, with a judgement or without.
+fn any_strategy() -> impl Strategy<Value = Rollout> {
+    (strategy(), any::<bool>()).prop_map(|(strategy, is_judged)| {
+        if is_judged {
+            judged(strategy)
+        } else {
+            strategy
+        }
+    })
+}
+
 fn nature() -> impl Strategy<Value = Nature> {
     prop_oneof![
         4 => Just(Nature::Good),
         2 => Just(Nature::Faulty),
+        1 => Just(Nature::Worse),
         1 => Just(Nature::Broken),
         1 => Just(Nature::BrokenAsPrimary),
     ]
@@ -170,7 +182,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_the_judge_accepts_it_and_the_machine_comes_to_rest(
-        strategy in strategy(),
+        strategy in any_strategy(),
         acts in vec((0_u32..40, act()), 0..8),
     ) {
         let world = tell(&strategy, &acts, None);
@@ -203,8 +215,45 @@ proptest! {
     }
 
     #[test]
-    fn a_crash_around_any_write_leads_to_the_same_end(
+    fn a_judgement_never_makes_a_run_faster(
         strategy in strategy(),
+        nature in nature(),
+        seconds in 60_u32..200,
+    ) {
+        let mut plain = World::new(strategy.clone());
+        let mut heeded = World::new(judged(strategy));
+        for world in [&mut plain, &mut heeded] {
+            world.run_for(60);
+            world.act(Act::Release(nature));
+        }
+        let progress = |world: &World| {
+            let run = world.state.run.as_ref();
+            (world.has(Reason::Promoting), run.map(|run| (run.id, run.step)))
+        };
+        for _ in 0..seconds {
+            plain.run_for(1);
+            heeded.run_for(1);
+            prop_assert!(progress(&heeded) <= progress(&plain), "{:?}", heeded.state);
+        }
+    }
+
+    #[test]
+    fn a_worse_revision_is_never_promoted_by_a_judgement(
+        step in 20_i64..=50,
+        threshold in 1_u32..4,
+    ) {
+        let mut world = World::new(judged(Rollout { threshold, ..weighted(step, 50) }));
+        world.run_for(60);
+        let promoted = world.primary_revision();
+        world.act(Act::Release(Nature::Worse));
+        world.run_for(200);
+        prop_assert_eq!(world.phase(), Phase::Failed);
+        prop_assert_eq!(world.primary_revision(), promoted);
+    }
+
+    #[test]
+    fn a_crash_around_any_write_leads_to_the_same_end(
+        strategy in any_strategy(),
         nature in nature(),
         at in any::<prop::sample::Index>(),
         written in any::<bool>(),
@@ -218,7 +267,7 @@ proptest! {
 
     #[test]
     fn what_happens_while_nobody_is_in_charge_breaks_no_rule(
-        strategy in strategy(),
+        strategy in any_strategy(),
         nature in nature(),
         at in any::<prop::sample::Index>(),
         written in any::<bool>(),
@@ -238,7 +287,7 @@ proptest! {
 
     #[test]
     fn a_command_is_carried_out_once_however_the_operator_dies(
-        strategy in strategy(),
+        strategy in any_strategy(),
         nature in nature(),
         pause in 5_u32..60,
         command in prop::sample::select(COMMANDS),
@@ -590,6 +639,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
                     split,
                     routes_current,
                     acked,
+                    counted: None,
                     answers: if answered { vec![answer] } else { Vec::new() },
                     deleting,
                     inheritance,

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use fairlead_rollout::judgement::{Block, Cohorts, Confidence, Effect as Excess, Sample, Terms};
 use fairlead_rollout::{
-    Answer, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan, ProbeKey,
-    Readiness, Request, Requeue, Revision, Role, Selection, Split, State, Strategy, Verdict,
-    Weight, step,
+    Answer, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan,
+    ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split, State, Strategy,
+    Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,6 +19,8 @@ use crate::checker::{Checker, decided};
 pub(crate) enum Nature {
     /// Comes up and is healthy.
     Good,
+    /// Comes up and passes each check, but half of its answers are bad.
+    Worse,
     /// Comes up, and every check of it fails.
     Faulty,
     /// Its pods never become ready.
@@ -119,6 +122,12 @@ pub(crate) struct World {
     /// What another controller's primary ran, by index, and what we have marked it with.
     inherited: Option<(usize, Option<Revision>)>,
     wake: Option<Timestamp>,
+    /// Requests of each second in which a step was in effect; they go down with the operator.
+    blocks: Vec<Block>,
+    /// Requests a second to both roles together.
+    pub(crate) requests: f64,
+    /// What was counted for the canary in all runs.
+    pub(crate) counted: f64,
 }
 
 /// How long pods take to become ready, and proxies to confirm.
@@ -144,8 +153,23 @@ pub(crate) fn weighted(step: i64, max: i64) -> Strategy {
         sticky: false,
         suspended: false,
         has_metrics: true,
+        judgement: None,
         hooks: Vec::new(),
         ack_timeout: SignedDuration::from_secs(5),
+    }
+}
+
+/// The same, with failed requests judged.
+pub(crate) fn judged(strategy: Strategy) -> Strategy {
+    Strategy {
+        judgement: Some(Terms {
+            failures: Some(Excess::DEFAULT),
+            latency: None,
+            minimum_samples: 0,
+            confidence: Confidence::DEFAULT,
+            cohorts: Cohorts::Random,
+        }),
+        ..strategy
     }
 }
 
@@ -192,6 +216,9 @@ impl World {
             invalid: false,
             inherited: None,
             wake: None,
+            blocks: Vec::new(),
+            requests: 1000.0,
+            counted: 0.0,
         }
     }
 
@@ -310,13 +337,45 @@ impl World {
     fn tick(&mut self) {
         self.now += SignedDuration::from_secs(1);
         self.grow();
+        self.serve();
         // A watch would only wake the operator for a change; waking it every second asks more.
         while self.reconcile().is_err() {
+            self.blocks.clear();
             let meanwhile = self.crash.take().and_then(|crash| crash.meanwhile);
             if let Some(act) = meanwhile {
                 self.act(act);
             }
         }
+    }
+
+    /// Requests of one second, while the split of a run is in effect: of the canary's every second
+    /// one is bad if its revision is worse, else one in a hundred, as of the primary's.
+    fn serve(&mut self) {
+        let Some(split) = self.split_in_effect() else {
+            return;
+        };
+        let canary = self.requests * f64::from(split.canary.get()) / 100.0;
+        let rate = match self.natures[self.target.revision] {
+            Nature::Worse => 0.5,
+            Nature::Good | Nature::Faulty | Nature::Broken | Nature::BrokenAsPrimary => 0.01,
+        };
+        let sample = |requests: f64, rate: f64| Sample {
+            requests,
+            bad: vec![requests * rate],
+        };
+        self.counted += canary;
+        self.blocks.push(Block {
+            id: u64::try_from(self.now.as_millisecond()).expect("a time after the epoch"),
+            step: u32::from(split.canary.get()),
+            canary: sample(canary, rate),
+            primary: sample(self.requests - canary, 0.01),
+        });
+    }
+
+    fn split_in_effect(&self) -> Option<Split> {
+        let intent = self.state.traffic?;
+        let is_in_effect = intent.in_effect.is_some() && self.split == Some(intent.target);
+        (is_in_effect && intent.target.canary > Weight::ZERO).then_some(intent.target)
     }
 
     /// Pods become ready, or not.
@@ -412,6 +471,11 @@ impl World {
             routes_current: self.routes_current,
             acked: confirmed && !self.muted,
             answers,
+            counted: self.state.run.as_ref().map(|run| Counted {
+                run: run.id,
+                blocks: self.blocks.clone(),
+                trouble: None,
+            }),
             deleting: self.deleting,
             inheritance: self.inheritance(),
             invalid: self.invalid.then(|| "`spec`: is wrong".to_owned()),
@@ -435,6 +499,15 @@ impl World {
             decided(&self.state, &seen, &decision, &again);
             if decision.state != self.state {
                 self.write(|world| {
+                    let run = decision.state.run.as_ref();
+                    let last = run.and_then(|run| run.record.failures.last_block);
+                    world
+                        .blocks
+                        .retain(|block| last.is_none_or(|last| block.id > last));
+                    let id = |state: &State| state.run.as_ref().map(|run| run.id);
+                    if id(&world.state) != id(&decision.state) {
+                        world.blocks.clear();
+                    }
                     world.state = decision.state.clone();
                     world.checker.stored(&seen, &decision);
                 })?;
@@ -537,7 +610,9 @@ impl World {
                 self.measured.push(metrics.clone());
                 let verdict = match self.natures[self.target.revision] {
                     Nature::Faulty => Verdict::Failed("too many errors".to_owned()),
-                    Nature::Good | Nature::Broken | Nature::BrokenAsPrimary => Verdict::Passed,
+                    Nature::Good | Nature::Worse | Nature::Broken | Nature::BrokenAsPrimary => {
+                        Verdict::Passed
+                    }
                 };
                 return Ok(Some(Answer {
                     key: key.clone(),

@@ -5,6 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use fairlead_rollout::judgement::Sample as Tally;
+
+/// The bounds of the mesh's histograms in milliseconds: those of our proxies and of Envoy's.
+pub const BOUNDS: [f64; 19] = [
+    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5,
+    1.8e6, 3.6e6,
+];
+
 /// A workload that requests go to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
@@ -90,6 +98,25 @@ impl Counts {
             }
         }
         None
+    }
+
+    /// The counters for a comparison: failed requests, and for each of [`BOUNDS`] those that took
+    /// longer.
+    pub(super) fn sample(&self) -> Tally {
+        let slower = |bound: f64| {
+            let beyond = self.buckets.range(Bound(bound)..);
+            // A request that hung up may have a duration and not count as a request.
+            let slower: u64 = beyond
+                .filter(|(upper, _)| upper.0 > bound)
+                .map(|(_, count)| count)
+                .sum();
+            float(slower.min(self.requests))
+        };
+        let failed = std::iter::once(float(self.failed));
+        Tally {
+            requests: float(self.requests),
+            bad: failed.chain(BOUNDS.map(slower)).collect(),
+        }
     }
 
     #[cfg(test)]
@@ -336,6 +363,20 @@ http_requests_total{code="200"} 32
         let beyond = [line("10", 0), line("+Inf", 1)].concat();
         assert_eq!(read(&beyond).quantile(0.99), Some(f64::INFINITY));
         assert_eq!(Counts::default().quantile(0.99), None);
+    }
+
+    #[test]
+    fn a_sample_counts_failures_and_what_took_longer_than_each_bound() {
+        let buckets = [(5.0, 90), (250.0, 7), (f64::INFINITY, 3)];
+        let sample = Counts::for_tests(100, 4, &buckets).sample();
+        assert_eq!((sample.requests, sample.bad[0]), (100.0, 4.0));
+        let slower = |bound: f64| {
+            let place = BOUNDS.iter().position(|one| *one == bound).unwrap();
+            sample.bad[place + 1]
+        };
+        assert_eq!((slower(1.0), slower(5.0)), (100.0, 10.0));
+        assert_eq!((slower(100.0), slower(250.0)), (10.0, 3.0));
+        assert_eq!(slower(3.6e6), 3.0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 
+use super::comparison::{Comparison, Pods, Warmth};
 use super::counts::{Target, parse};
 use super::window::{Process, Reading, Snapshot};
 use crate::outgoing::{Outgoing, Settings};
@@ -21,8 +22,6 @@ use crate::outgoing::{Outgoing, Settings};
 const PROXY: &str = "istio-proxy";
 /// Where a proxy shows its own metrics.
 const PORT: u16 = 15090;
-/// How long one proxy may take.
-const TIMEOUT: Duration = Duration::from_secs(2);
 /// How many proxies are read at once.
 const MOST_AT_ONCE: usize = 32;
 /// The longest answer that is read.
@@ -43,9 +42,13 @@ struct Proxy {
 }
 
 impl Scraper {
-    /// What all proxies say about `targets`, or why none does.
-    pub(super) async fn scrape(&self, targets: &BTreeSet<Target>) -> Result<Snapshot, String> {
-        let (at, time) = (clock::instant(), clock::now());
+    /// What all proxies say about `targets`, or why none does; each has `patience` to answer.
+    pub(super) async fn scrape(
+        &self,
+        targets: &BTreeSet<Target>,
+        patience: Duration,
+    ) -> Result<Snapshot, String> {
+        let begun = (clock::instant(), clock::now());
         let pods: Api<Pod> = Api::all(self.client.clone());
         // What the API server has in memory is new enough.
         let params = ListParams::default()
@@ -61,19 +64,33 @@ impl Scraper {
                     .to_owned(),
             );
         }
-        self.read(proxies, targets, at, time).await
+        self.read(proxies, targets, patience, begun).await
+    }
+
+    /// Whether any pod of a comparison has become ready within its warm-up.
+    pub(super) async fn warmth(&self, comparison: &Comparison) -> Result<Warmth, String> {
+        if comparison.warmup.is_zero() {
+            return Ok(Warmth::Warm);
+        }
+        let Pods { key, values } = &comparison.pods;
+        let selector = format!("{key} in ({})", values.join(","));
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &comparison.canary.namespace);
+        let params = ListParams::default().labels(&selector).match_any();
+        let pods = pods.list(&params).await;
+        let pods = pods.map_err(|error| format!("the pods cannot be listed: {error}"))?;
+        Ok(warmth(&pods.items, comparison.warmup, clock::now()))
     }
 
     async fn read(
         &self,
         proxies: Vec<Proxy>,
         targets: &BTreeSet<Target>,
-        at: tokio::time::Instant,
-        time: Timestamp,
+        patience: Duration,
+        (at, time): (tokio::time::Instant, Timestamp),
     ) -> Result<Snapshot, String> {
         let mut answers = futures::stream::iter(proxies)
             .map(|proxy| async move {
-                let text = self.fetch(proxy.address, PORT).await;
+                let text = self.fetch(proxy.address, PORT, patience).await;
                 (proxy, text)
             })
             .buffer_unordered(MOST_AT_ONCE);
@@ -106,13 +123,18 @@ impl Scraper {
         }
     }
 
-    async fn fetch(&self, address: IpAddr, port: u16) -> Result<String, String> {
+    async fn fetch(
+        &self,
+        address: IpAddr,
+        port: u16,
+        patience: Duration,
+    ) -> Result<String, String> {
         let socket = std::net::SocketAddr::new(address, port);
         let url = format!("http://{socket}/stats/prometheus");
         let client = self.outgoing.client(&url, &Settings::default()).await;
         let (client, url) = client.map_err(|error| error.to_string())?;
         let explain = |error: reqwest::Error| crate::outgoing::describe(&error);
-        let answer = client.get(url).timeout(TIMEOUT).send().await;
+        let answer = client.get(url).timeout(patience).send().await;
         let mut answer = answer.map_err(explain)?;
         if !answer.status().is_success() {
             return Err(format!("it answered {}", answer.status().as_u16()));
@@ -147,12 +169,31 @@ fn proxy(pod: &Pod) -> Option<Proxy> {
     })
 }
 
+/// Whether all ready pods have been ready for `warmup`; others have no traffic. Pure.
+fn warmth(pods: &[Pod], warmup: Duration, now: Timestamp) -> Warmth {
+    let is_new = |pod: &Pod| {
+        let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+        let ready = conditions
+            .iter()
+            .find(|one| one.type_ == "Ready" && one.status == "True")?;
+        let age = now.duration_since(ready.last_transition_time.as_ref()?.0);
+        Some(Duration::try_from(age).unwrap_or_default() < warmup)
+    };
+    if pods.iter().any(|pod| is_new(pod) == Some(true)) {
+        Warmth::WarmingUp
+    } else {
+        Warmth::Warm
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::fake::Server;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
 
     fn pod(containers: &str, state: &serde_json::Value) -> Pod {
         serde_json::from_value(json!({
@@ -186,6 +227,32 @@ mod tests {
         assert_eq!(proxy(&Pod::default()), None);
     }
 
+    #[test]
+    fn a_pod_is_warm_when_it_has_been_ready_for_long_enough() {
+        let pod = |ready: &str, since: &str| -> Pod {
+            let condition = json!({
+                "type": "Ready", "status": ready, "lastTransitionTime": since,
+            });
+            serde_json::from_value(json!({ "status": { "conditions": [condition] } })).unwrap()
+        };
+        let now = "2026-03-02T10:01:00Z".parse().unwrap();
+        let check = |pods: &[Pod], expected| {
+            assert_eq!(
+                warmth(pods, Duration::from_secs(30), now),
+                expected,
+                "{pods:?}"
+            );
+        };
+        let old = pod("True", "2026-03-02T10:00:30Z");
+        check(std::slice::from_ref(&old), Warmth::Warm);
+        let unready = pod("False", "2026-03-02T10:00:59Z");
+        check(&[old.clone(), unready], Warmth::Warm);
+        let new = pod("True", "2026-03-02T10:00:31Z");
+        check(&[old, new], Warmth::WarmingUp);
+        // A clock of the cluster that is ahead.
+        check(&[pod("True", "2026-03-02T11:00:00Z")], Warmth::WarmingUp);
+    }
+
     #[tokio::test]
     async fn a_proxys_text_is_read_and_its_failure_told() {
         let server = Server::start(|count| match count {
@@ -200,9 +267,9 @@ mod tests {
             outgoing: Outgoing::on_loopback(),
         };
         let address = "127.0.0.1".parse().unwrap();
-        let first = scraper.fetch(address, server.port()).await;
+        let first = scraper.fetch(address, server.port(), PATIENCE).await;
         assert_eq!(first.as_deref(), Ok("istio_build 1\n"));
-        let second = scraper.fetch(address, server.port()).await;
+        let second = scraper.fetch(address, server.port(), PATIENCE).await;
         assert_eq!(second, Err("it answered 503".to_owned()));
         assert_eq!(server.requests()[0].uri, "/stats/prometheus");
     }

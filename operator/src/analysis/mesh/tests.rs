@@ -20,6 +20,7 @@ fn mesh() -> Mesh {
         targets: Mutex::default(),
         wanted: Notify::new(),
         readings: watch::Sender::default(),
+        comparisons: Mutex::default(),
     }))
 }
 

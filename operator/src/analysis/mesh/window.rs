@@ -44,6 +44,9 @@ pub(super) struct Snapshot {
     pub(super) silent: Vec<Process>,
 }
 
+/// Snapshots of the past are kept at this distance at least, however often proxies are read.
+const SPACING: Duration = Duration::from_secs(2);
+
 /// The snapshots of the last minutes, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History(VecDeque<Snapshot>);
@@ -62,6 +65,13 @@ impl History {
             }
         }
         let now = snapshot.at;
+        // Only the newest may be close to the one before it.
+        let is_crowded =
+            |[before, last]: [&Snapshot; 2]| last.at.saturating_duration_since(before.at) < SPACING;
+        let last_two = self.0.len().checked_sub(2);
+        if last_two.is_some_and(|first| is_crowded([&self.0[first], &self.0[first + 1]])) {
+            self.0.pop_back();
+        }
         self.0.push_back(snapshot);
         // The one before the window's start is needed too.
         while self

@@ -59,7 +59,11 @@ impl World {
     }
 
     fn read(&mut self) {
-        self.now += STEP;
+        self.read_after(STEP);
+    }
+
+    fn read_after(&mut self, pause: Duration) {
+        self.now += pause;
         let mut readings = BTreeMap::new();
         for (process, (started, counts)) in &self.proxies {
             if !self.silent.contains(process) {
@@ -102,6 +106,23 @@ fn what_was_counted_before_the_first_reading_is_not_in_the_window() {
     world.count("a", 10, 1);
     world.read();
     assert_eq!(world.seen(EVER), (10, 1));
+}
+
+#[test]
+fn frequent_readings_are_not_all_kept_and_lose_nothing() {
+    let mut world = World::new();
+    world.start("a", 0);
+    world.read();
+    for _ in 0..100 {
+        world.count("a", 10, 1);
+        world.read_after(Duration::from_millis(250));
+        assert_eq!(
+            world.history.last().map(|last| last.at),
+            Some(world.start + world.now)
+        );
+    }
+    assert_eq!(world.seen(EVER), (1000, 100));
+    assert!(world.history.0.len() <= 14, "{}", world.history.0.len());
 }
 
 #[test]
