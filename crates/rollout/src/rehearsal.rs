@@ -23,7 +23,7 @@ use crate::weight::Split;
 const MOST_SCENES: usize = 10_000;
 
 /// One decision, and when it was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scene {
     /// When.
     pub at: Timestamp,
@@ -45,7 +45,7 @@ pub enum Ending {
 }
 
 /// A rollout played through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rehearsal {
     /// The decisions, in order.
     pub scenes: Vec<Scene>,
@@ -61,7 +61,8 @@ pub struct Rehearsal {
 
 /// Plays a rollout from `state` and what is `seen`, beginning at `now`, at most until `end`.
 ///
-/// `judge` answers for some of the metrics at a time.
+/// `judge` answers for some of the metrics at a time. Nobody sends requests that could be compared,
+/// so that a comparison of both roles is left out, as if it showed no harm.
 pub fn rehearse(
     strategy: &Strategy,
     state: &State,
@@ -70,6 +71,10 @@ pub fn rehearse(
     end: Timestamp,
     mut judge: impl FnMut(Timestamp, &Selection) -> Verdict,
 ) -> Rehearsal {
+    let strategy = &Strategy {
+        judgement: None,
+        ..strategy.clone()
+    };
     let (mut now, mut state) = (now, state.clone());
     let mut world = World::new(seen);
     let mut scenes = Vec::new();
@@ -248,6 +253,7 @@ impl Observation {
             routes_current: true,
             acked: true,
             answers: Vec::new(),
+            counted: None,
             deleting: false,
             inheritance: None,
             invalid: None,
