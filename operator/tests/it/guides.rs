@@ -23,11 +23,12 @@ fn guides(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The YAML blocks of a guide that are Canaries.
+/// The YAML documents of a guide that are Canaries.
 fn canaries(text: &str) -> impl Iterator<Item = &str> {
     let blocks = text.split("```yaml\n").skip(1);
     blocks
         .filter_map(|block| block.split("```").next())
+        .flat_map(|block| block.split("---\n"))
         .filter(|block| block.contains("kind: Canary\n"))
 }
 
