@@ -44,6 +44,10 @@ pub(crate) enum Role {
 
 /// How routes divide traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of one object"
+)]
 pub(crate) struct Route {
     /// The canary's weight.
     pub(crate) canary: u8,
@@ -64,6 +68,9 @@ pub(crate) struct Workload {
     pub(crate) image: String,
 }
 
+/// What a version of an object tells.
+type Reading = Box<dyn Fn(&DynamicObject, Life) -> Option<Fact> + Send + Sync>;
+
 /// Watches the whole cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
@@ -74,11 +81,10 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Records until dropped.
     pub(crate) async fn record(self, client: Client) {
-        let follow =
-            |resource, fact: Box<dyn Fn(&DynamicObject, Life) -> Option<Fact> + Send + Sync>| {
-                let api = Api::all_with(client.clone(), &resource);
-                self.follow(api, fact)
-            };
+        let follow = |resource, fact: Reading| {
+            let api = Api::all_with(client.clone(), &resource);
+            self.follow(api, fact)
+        };
         let mut followed = vec![
             follow(routes_resource(), Box::new(|one, _| istio_route(one))),
             follow(

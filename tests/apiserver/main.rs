@@ -6,7 +6,6 @@
 
 mod affinity;
 mod callers;
-mod crash;
 mod edits;
 mod fairlead;
 mod foretold;

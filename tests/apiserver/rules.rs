@@ -248,7 +248,7 @@ mod tests {
             in_effect: false,
             ..route(0)
         };
-        check(&[gone.clone()], 1);
+        check(std::slice::from_ref(&gone), 1);
         check(&[failed.clone(), Fact::Route(unconfirmed), gone.clone()], 1);
         check(&[failed, Fact::Route(route(0)), gone], 0);
     }

@@ -273,7 +273,7 @@ impl Scene {
         let uid = found.and_then(|canary| canary.uid()).unwrap_or_default();
         let gone = kube::runtime::wait::conditions::is_deleted(&uid);
         let waiting = kube::runtime::wait::await_condition(self.canaries(), "podinfo", gone);
-        let ended = tokio::time::timeout(PATIENCE, waiting).await;
+        let ended = tokio::time::timeout(PATIENCE, Box::pin(waiting)).await;
         ended.with_context(|| format!("the Canary is still there: {}", self.log()))??;
         Ok(())
     }

@@ -47,7 +47,8 @@ pub(super) async fn run(
         .patch(&name, &params, &Patch::Merge(patch))
         .await
         .map_err(|source| canaries.cluster.explain(source, &what))?;
-    let answer = follow::until(canaries, &name, timeout, |canary| answer(canary, &token)).await;
+    let answered = follow::until(canaries, &name, timeout, |canary| answer(canary, &token));
+    let answer = Box::pin(answered).await;
     let answer = answer.ok_or_else(|| Error::TimedOut {
         what: format!(
             "the operator did not answer `{token}` within {timeout:?}; the command stays on the \

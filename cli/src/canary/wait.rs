@@ -26,7 +26,8 @@ pub(super) async fn run(
     timeout: Duration,
 ) -> Result<Exit> {
     canaries.read(name).await?;
-    let ended = follow::until(canaries, name, timeout, |canary| end(canary, revision)).await;
+    let ending = follow::until(canaries, name, timeout, |canary| end(canary, revision));
+    let ended = Box::pin(ending).await;
     let Some(end) = ended else {
         let last = canaries.read(name).await?;
         let status = summary::status(&last);

@@ -93,7 +93,7 @@ pub struct RunStatus {
     /// The question that was asked last and has no answer yet.
     pub asked: Option<String>,
     /// What was learned by comparing both versions.
-    pub record: Option<RecordStatus>,
+    pub record: Option<Box<RecordStatus>>,
     /// What holds the run, so that people are told once.
     pub held_by: Option<String>,
     /// Why the last check failed or the last gate refused.

@@ -16,7 +16,11 @@ pub(super) fn load(status: Option<RecordStatus>) -> Record {
         } else {
             Progress::Running
         },
-        failures: status.failures.map(load_evidence).unwrap_or_default(),
+        failures: status
+            .failures
+            .as_ref()
+            .map(load_evidence)
+            .unwrap_or_default(),
         latency: status.latency.map(load_latency).unwrap_or_default(),
     }
 }
@@ -58,7 +62,11 @@ fn load_latency(status: LatencyStatus) -> LatencyEvidence {
             bad: status.slower,
         },
         calibrated: status.calibrated,
-        evidence: status.evidence.map(load_evidence).unwrap_or_default(),
+        evidence: status
+            .evidence
+            .as_ref()
+            .map(load_evidence)
+            .unwrap_or_default(),
     }
 }
 
@@ -78,7 +86,7 @@ fn store_latency(latency: &LatencyEvidence) -> LatencyStatus {
     }
 }
 
-fn load_evidence(status: EvidenceStatus) -> Evidence {
+fn load_evidence(status: &EvidenceStatus) -> Evidence {
     Evidence {
         last_block: status.last_block,
         step: status.weight,

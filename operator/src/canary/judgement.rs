@@ -189,7 +189,6 @@ mod tests {
         }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
     fn read(analysis: Value, provider: Provider, plan: &Plan) -> Result<Terms, String> {
         let analysis: CanaryAnalysis = serde_json::from_value(analysis).unwrap();
         let terms = terms(&analysis, provider, plan).map_err(|error| error.to_string());

@@ -98,7 +98,7 @@ impl<'a> Look<'a> {
                 replies: &replies,
                 now,
             };
-            if !self.store(&moment, &world).await? {
+            if !Box::pin(self.store(&moment, &world)).await? {
                 continue;
             }
             self.context

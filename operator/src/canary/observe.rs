@@ -129,29 +129,22 @@ impl Observer<'_> {
             self.scalers(),
         )?;
         let (configs, mut revision) = self.revision(target.as_ref()).await?;
-        if let (Some(Scalers { target: None, .. }), Some(autoscaler)) = (&scalers, &plan.autoscaler)
-        {
-            revision = Err(format!(
-                "the autoscaler `{}` does not exist",
-                autoscaler.name
-            ));
+        if let Some(why) = self.missing_autoscaler(scalers.as_ref()) {
+            revision = Err(why);
         }
         let [apex, ..] = &objects.services;
         let pod = template_pod(target.as_ref());
         let in_place = |role: Role| self.is_in_place(role, &objects, target.as_ref(), pod);
         let apex_in_place = in_place(Role::Apex);
         let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
-        let mut canary = target.as_ref().map(|target| {
-            side(
-                target,
+        let canary = self
+            .canary(
+                target.as_ref(),
                 endpoints.canary,
-                plan.thresholds.canary,
                 revision.as_ref().ok(),
+                state,
             )
-        });
-        if let (Some(canary), Some(target), true) = (&mut canary, &target, is_in_flight(state)) {
-            self.notice_crashes(canary, target).await?;
-        }
+            .await?;
         let inheritance = self
             .inheritance(state, target.as_ref(), configs.as_ref())
             .await?;
@@ -193,6 +186,36 @@ impl Observer<'_> {
             apex,
             autoscaler: scalers.and_then(|scalers| scalers.target),
         })
+    }
+
+    /// What to say of an autoscaler that is named and is not there.
+    fn missing_autoscaler(&self, scalers: Option<&Scalers>) -> Option<String> {
+        let (Scalers { target: None, .. }, Some(autoscaler)) = (scalers?, &self.plan.autoscaler)
+        else {
+            return None;
+        };
+        Some(format!(
+            "the autoscaler `{}` does not exist",
+            autoscaler.name
+        ))
+    }
+
+    /// The canary's side, with what its pods say where that matters.
+    async fn canary(
+        &self,
+        target: Option<&Snapshot>,
+        endpoints: u32,
+        revision: Option<&Revision>,
+        state: &State,
+    ) -> Result<Option<Side>, Error> {
+        let Some(target) = target else {
+            return Ok(None);
+        };
+        let mut canary = side(target, endpoints, self.plan.thresholds.canary, revision);
+        if is_in_flight(state) {
+            self.notice_crashes(&mut canary, target).await?;
+        }
+        Ok(Some(canary))
     }
 
     /// What another controller left, as long as it is not ours.

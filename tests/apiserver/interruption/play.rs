@@ -77,8 +77,10 @@ pub(super) async fn play(
             }
             let mut other = scene.operator.start(None)?;
             match edit {
-                Some(edit) => go_on(&mut other, tell_edited(scene, edit, release)).await?,
-                None => go_on(&mut other, tell(scene, rollout, release, end)).await?,
+                Some(edit) => {
+                    go_on(&mut other, Box::pin(tell_edited(scene, edit, release))).await?
+                }
+                None => go_on(&mut other, Box::pin(tell(scene, rollout, release, end))).await?,
             }
         }
     };

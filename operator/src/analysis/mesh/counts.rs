@@ -366,6 +366,10 @@ http_requests_total{code="200"} 32
     }
 
     #[test]
+    #[expect(
+        clippy::float_cmp,
+        reason = "counts are whole numbers, bounds the constants themselves"
+    )]
     fn a_sample_counts_failures_and_what_took_longer_than_each_bound() {
         let buckets = [(5.0, 90), (250.0, 7), (f64::INFINITY, 3)];
         let sample = Counts::for_tests(100, 4, &buckets).sample();

@@ -1,5 +1,7 @@
 //! Two workloads at one proxy, read every half second.
 
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
