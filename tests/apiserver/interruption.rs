@@ -36,6 +36,19 @@ struct Choice {
     /// One of so many cases.
     #[arg(long, env = "FAIRLEAD_SUITE_PACE", default_value_t = 1)]
     pace: usize,
+    /// Whether people also do something in between.
+    #[arg(skip = true)]
+    edits: bool,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_after_each_write_of_a_weighted_rollout_leads_to_the_same_end() -> Result<()> {
+    let choice = Choice {
+        only: "Weighted Deployment after".to_owned(),
+        pace: 1,
+        edits: false,
+    };
+    play(Rollout::all(), &choice).await?.conclude()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,6 +59,7 @@ async fn a_sample_of_interruptions_leads_to_the_same_end() -> Result<()> {
         only: String::new(),
         // What is done at each write comes in threes and eights: this meets all of it.
         pace: 11,
+        edits: true,
     };
     play(rollouts, &choice).await?.conclude()
 }
@@ -74,7 +88,8 @@ impl Choice {
 
     fn holds(&self, rollout: Rollout, interruption: Interruption) -> bool {
         let name = format!("{rollout} {interruption}");
-        self.only.split_whitespace().all(|word| name.contains(word))
+        let is_named = self.only.split_whitespace().all(|word| name.contains(word));
+        is_named && (self.edits || interruption.edit.is_none())
     }
 }
 
