@@ -1,6 +1,6 @@
 //! The course of a rollout that was only rehearsed, moment by moment. Pure.
 
-use fairlead_rollout::{Effect, Scene};
+use fairlead_rollout::{Effect, Probe, Scene};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -39,22 +39,16 @@ pub(super) fn moments(scenes: &[Scene], begin: Timestamp) -> Vec<Moment> {
         };
         let events = decision.events.iter();
         moments.extend(events.map(|event| moment(event.reason.as_str(), &event.note)));
-        let asked = decision.effects.iter().filter_map(|effect| match effect {
-            Effect::CallHook { kind, name, .. } => {
-                Some(moment("Hook", &format!("{kind} hook {name} is called")))
+        for effect in &decision.effects {
+            if let Effect::Ask { probe, .. } = effect {
+                moments.push(match probe {
+                    Probe::Hook { kind, name } => {
+                        moment("Hook", &format!("{kind} hook {name} is called"))
+                    }
+                    Probe::Metrics(_) => moment("Check", "the metrics are asked"),
+                });
             }
-            Effect::Measure { .. } => Some(moment("Check", "the metrics are asked")),
-            Effect::Prepare
-            | Effect::CreatePrimary { .. }
-            | Effect::Route { .. }
-            | Effect::SetSplit { .. }
-            | Effect::ScaleCanary { .. }
-            | Effect::PromotePrimary { .. }
-            | Effect::RestorePrimary { .. }
-            | Effect::MarkPrimary { .. }
-            | Effect::GiveBack => None,
-        });
-        moments.extend(asked);
+        }
     }
     moments
 }

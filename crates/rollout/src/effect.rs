@@ -4,8 +4,7 @@ use jiff::Timestamp;
 
 use crate::event::Event;
 use crate::observation::Revision;
-use crate::probe::{HookKind, ProbeKey};
-use crate::stage::Selection;
+use crate::probe::{Probe, ProbeKey};
 use crate::state::State;
 use crate::weight::Split;
 
@@ -59,24 +58,33 @@ pub enum Effect {
         /// What it is known to run.
         revision: Revision,
     },
-    /// Call a hook and hand its answer to the next step.
-    CallHook {
+    /// Ask a hook or metrics, and hand the answer to the next step.
+    Ask {
         /// The idempotency key.
         key: ProbeKey,
-        /// The hook's kind.
-        kind: HookKind,
-        /// The hook's name.
-        name: String,
-    },
-    /// Ask metrics and hand the answer to the next step.
-    Measure {
         /// The question.
-        key: ProbeKey,
-        /// Which of them.
-        metrics: Selection,
+        probe: Probe,
     },
     /// Lead the apex Service and the routes to the target as before, and let the Canary go.
     GiveBack,
+}
+
+impl Effect {
+    /// The key of the question, if it is one.
+    pub const fn question(&self) -> Option<&ProbeKey> {
+        match self {
+            Self::Ask { key, .. } => Some(key),
+            Self::Prepare
+            | Self::CreatePrimary { .. }
+            | Self::Route { .. }
+            | Self::SetSplit { .. }
+            | Self::ScaleCanary { .. }
+            | Self::PromotePrimary { .. }
+            | Self::RestorePrimary { .. }
+            | Self::MarkPrimary { .. }
+            | Self::GiveBack => None,
+        }
+    }
 }
 
 /// When to look again if nothing happens.

@@ -34,7 +34,7 @@ pub use effect::{Decision, Effect, Requeue};
 pub use event::{Event, Reason, Severity};
 pub use observation::{Answer, Counted, Inheritance, Observation, Readiness, Revision, Role};
 pub use phase::Phase;
-pub use probe::{HookKind, ProbeKey, Verdict};
+pub use probe::{HookKind, Probe, ProbeKey, Verdict};
 pub use rehearsal::{Ending, Rehearsal, Scene, rehearse};
 pub use stage::{Selection, Size, Stage};
 pub use state::{Intent, Place, Round, Run, Shortcut, State};

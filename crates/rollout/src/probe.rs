@@ -44,9 +44,9 @@ impl fmt::Display for HookKind {
     }
 }
 
-/// One question of an agenda.
+/// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
+pub enum Probe {
     /// Ask a hook.
     Hook {
         /// Its kind.

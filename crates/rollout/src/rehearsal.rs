@@ -12,7 +12,7 @@ use crate::command::{Request, Verb};
 use crate::effect::{Decision, Effect, Requeue};
 use crate::event::{Event, Reason};
 use crate::observation::{Answer, Observation, Readiness, Revision, Role};
-use crate::probe::{HookKind, Verdict};
+use crate::probe::{HookKind, Probe, Verdict};
 use crate::stage::Selection;
 use crate::state::State;
 use crate::step::step;
@@ -106,7 +106,10 @@ pub fn rehearse(
         );
         state = decision.state.clone();
         if is_news {
-            let asks = decision.effects.iter().any(is_question);
+            let asks = decision
+                .effects
+                .iter()
+                .any(|effect| effect.question().is_some());
             scenes.push(Scene {
                 at: now,
                 decision,
@@ -134,10 +137,6 @@ pub fn rehearse(
 
 fn is_pause(event: &Event) -> bool {
     event.reason == Reason::StepPaused
-}
-
-const fn is_question(effect: &Effect) -> bool {
-    matches!(effect, Effect::Measure { .. } | Effect::CallHook { .. })
 }
 
 /// What an obedient world looks like.
@@ -195,28 +194,29 @@ impl World {
                     primary.revision = Some(revision.clone());
                 }
             }
-            Effect::CallHook { key, kind, .. } => {
-                let verdict = match kind {
-                    // Its agreement would end the run.
-                    HookKind::Rollback => Verdict::Failed("nobody asks for it".to_owned()),
-                    HookKind::ConfirmRollout
-                    | HookKind::PreRollout
-                    | HookKind::Rollout
-                    | HookKind::ConfirmTrafficIncrease
-                    | HookKind::ConfirmPromotion
-                    | HookKind::PostRollout => Verdict::Passed,
-                };
-                world.answers.push(Answer {
-                    key: key.clone(),
-                    verdict,
-                });
-            }
-            Effect::Measure { key, metrics } => world.answers.push(Answer {
+            Effect::Ask { key, probe } => world.answers.push(Answer {
                 key: key.clone(),
-                verdict: judge(metrics),
+                verdict: match probe {
+                    Probe::Hook { kind, .. } => agree(*kind),
+                    Probe::Metrics(metrics) => judge(metrics),
+                },
             }),
             Effect::GiveBack => {}
         }
+    }
+}
+
+/// What an obedient hook answers.
+fn agree(kind: HookKind) -> Verdict {
+    match kind {
+        // Its agreement would end the run.
+        HookKind::Rollback => Verdict::Failed("nobody asks for it".to_owned()),
+        HookKind::ConfirmRollout
+        | HookKind::PreRollout
+        | HookKind::Rollout
+        | HookKind::ConfirmTrafficIncrease
+        | HookKind::ConfirmPromotion
+        | HookKind::PostRollout => Verdict::Passed,
     }
 }
 

@@ -107,7 +107,7 @@ impl Executor<'_> {
             Effect::RestorePrimary { revision } => self.restore(revision).await,
             Effect::MarkPrimary { revision } => self.mark(revision).await,
             Effect::GiveBack => self.give_back().await,
-            Effect::CallHook { .. } | Effect::Measure { .. } => Ok(()),
+            Effect::Ask { .. } => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use fairlead_crds::canary::{Canary, CanaryStatus};
-use fairlead_rollout::{Answer, Decision, Effect, Phase, ProbeKey, Requeue, State, step};
+use fairlead_rollout::{Answer, Decision, Effect, Phase, Probe, ProbeKey, Requeue, State, step};
 use fairlead_runtime::{clock, report};
 use jiff::{Timestamp, Unit};
 use kube::ResourceExt;
@@ -103,7 +103,7 @@ impl<'a> Look<'a> {
             }
             self.context
                 .desk
-                .clear(&uid, open_question(&decision).as_ref());
+                .clear(&uid, decision.effects.iter().find_map(Effect::question));
             self.context
                 .metrics
                 .note(&self.plan, &before, &decision.state);
@@ -251,8 +251,8 @@ impl<'a> Look<'a> {
         };
         let mut progress = Progress::Waiting;
         for effect in &decision.effects {
-            if let Effect::CallHook { .. } | Effect::Measure { .. } = effect {
-                self.ask(effect, &decision.state);
+            if let Effect::Ask { key, probe } = effect {
+                self.ask(key, probe, &decision.state);
                 continue;
             }
             if let Some((field, note)) = self.contested(effect, &decision.state, world)
@@ -309,8 +309,7 @@ impl<'a> Look<'a> {
             | Effect::PromotePrimary { .. }
             | Effect::RestorePrimary { .. }
             | Effect::MarkPrimary { .. }
-            | Effect::CallHook { .. }
-            | Effect::Measure { .. }
+            | Effect::Ask { .. }
             | Effect::GiveBack => return None,
         };
         let (run, step) = state.run.as_ref().map_or((0, 0), |run| (run.id, run.step));
@@ -363,13 +362,13 @@ impl<'a> Look<'a> {
     }
 
     /// Leaves a question at the desk.
-    fn ask(&self, effect: &Effect, state: &State) {
+    fn ask(&self, key: &ProbeKey, probe: &Probe, state: &State) {
         let Context { desk, teller, .. } = self.context;
         let uid = self.canary.uid().unwrap_or_default();
         let canary = ObjectRef::new(&self.canary.name_any())
             .within(&self.canary.namespace().unwrap_or_default());
-        match effect {
-            Effect::Measure { key, metrics } => {
+        match probe {
+            Probe::Metrics(metrics) => {
                 let check = Check {
                     sources: self.context.sources.clone(),
                     plan: self.plan.clone(),
@@ -377,7 +376,7 @@ impl<'a> Look<'a> {
                 };
                 desk.ask(&uid, canary, key.clone(), check.run());
             }
-            Effect::CallHook { key, kind, name } => {
+            Probe::Hook { kind, name } => {
                 let hook = self
                     .plan
                     .hooks
@@ -397,15 +396,6 @@ impl<'a> Look<'a> {
                     }
                 });
             }
-            Effect::Prepare
-            | Effect::CreatePrimary { .. }
-            | Effect::Route { .. }
-            | Effect::SetSplit { .. }
-            | Effect::ScaleCanary { .. }
-            | Effect::PromotePrimary { .. }
-            | Effect::RestorePrimary { .. }
-            | Effect::MarkPrimary { .. }
-            | Effect::GiveBack => {}
         }
     }
 }
@@ -422,22 +412,6 @@ enum Progress {
     Waiting,
     /// The Canary is let go.
     Gone,
-}
-
-/// The question that a decision asks.
-fn open_question(decision: &Decision) -> Option<ProbeKey> {
-    decision.effects.iter().find_map(|effect| match effect {
-        Effect::CallHook { key, .. } | Effect::Measure { key, .. } => Some(key.clone()),
-        Effect::Prepare
-        | Effect::CreatePrimary { .. }
-        | Effect::Route { .. }
-        | Effect::SetSplit { .. }
-        | Effect::ScaleCanary { .. }
-        | Effect::PromotePrimary { .. }
-        | Effect::RestorePrimary { .. }
-        | Effect::MarkPrimary { .. }
-        | Effect::GiveBack => None,
-    })
 }
 
 /// When to look again.

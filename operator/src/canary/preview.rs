@@ -166,6 +166,6 @@ fn when(effect: &Effect) -> Option<&'static str> {
         Effect::RestorePrimary { .. } => "the primary gets back what it ran",
         Effect::MarkPrimary { .. } => "the primary is marked",
         Effect::GiveBack => "all is given back",
-        Effect::CallHook { .. } | Effect::Measure { .. } => return None,
+        Effect::Ask { .. } => return None,
     })
 }

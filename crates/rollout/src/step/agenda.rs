@@ -146,23 +146,12 @@ impl Machine<'_> {
 
     fn ask<T>(&mut self, probe: &Probe, key: ProbeKey) -> Turn<T> {
         self.run()?.round.asked = Some(key.probe.clone());
-        match probe {
-            Probe::Metrics(metrics) => {
-                let metrics = metrics.clone();
-                self.act(Effect::Measure { key, metrics }, "measuring")
-            }
-            Probe::Hook { kind, name } => {
-                let message = format!("calling {kind} hook {name}");
-                self.act(
-                    Effect::CallHook {
-                        key,
-                        kind: *kind,
-                        name: name.clone(),
-                    },
-                    message,
-                )
-            }
-        }
+        let message = match probe {
+            Probe::Metrics(_) => "measuring".to_owned(),
+            Probe::Hook { kind, name } => format!("calling {kind} hook {name}"),
+        };
+        let probe = probe.clone();
+        self.act(Effect::Ask { key, probe }, message)
     }
 
     /// Records an answer; an approval of a rollback hook is an objection, its refusal is not.

@@ -157,7 +157,7 @@ impl Checker {
                 let primary = seen.primary.as_ref().expect("a primary");
                 assert_eq!(primary.revision, None, "it says already what it runs");
             }
-            Effect::CallHook { key, .. } | Effect::Measure { key, .. } => {
+            Effect::Ask { key, .. } => {
                 let run = stored.run.as_ref().expect("a run");
                 assert_eq!(
                     run.round.asked.as_ref(),

@@ -1,8 +1,8 @@
 //! Rehearsals: the real machine in a world that obeys.
 
 use fairlead_rollout::{
-    Effect, Ending, HookKind, Observation, Phase, Reason, Rehearsal, Revision, State, Strategy,
-    Verdict, rehearse,
+    Effect, Ending, HookKind, Observation, Phase, Probe, Reason, Rehearsal, Revision, State,
+    Strategy, Verdict, rehearse,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -80,7 +80,10 @@ fn every_hook_has_its_turn_and_a_rollback_hook_is_not_obeyed() {
         .flat_map(|scene| &scene.decision.effects);
     let mut called: Vec<HookKind> = effects
         .filter_map(|effect| match effect {
-            Effect::CallHook { kind, .. } => Some(*kind),
+            Effect::Ask {
+                probe: Probe::Hook { kind, .. },
+                ..
+            } => Some(*kind),
             _ => None,
         })
         .collect();

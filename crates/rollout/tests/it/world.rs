@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use fairlead_rollout::judgement::{Block, Cohorts, Confidence, Effect as Excess, Sample, Terms};
 use fairlead_rollout::{
     Answer, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan,
-    ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split, State, Strategy,
-    Verdict, Weight, step,
+    Probe, ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split, State,
+    Strategy, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -592,36 +592,35 @@ impl World {
                     *mark = Some(revision.clone());
                 }
             })?,
-            Effect::CallHook { key, kind, .. } => {
-                let verdict = self
-                    .answers
-                    .get(kind)
-                    .cloned()
-                    .unwrap_or_else(|| match kind {
-                        HookKind::Rollback => Verdict::Failed("no".to_owned()),
-                        _ => Verdict::Passed,
-                    });
-                let key = key.clone();
+            Effect::Ask { key, probe } => return self.answer(key, probe).map(Some),
+            Effect::GiveBack => self.write(|world| world.given_back = true)?,
+        }
+        Ok(None)
+    }
+
+    fn answer(&mut self, key: &ProbeKey, probe: &Probe) -> Result<Answer, Died> {
+        let verdict = match probe {
+            Probe::Hook { kind, .. } => {
                 self.write(|world| world.calls.push(key.clone()))?;
-                return Ok(Some(Answer { key, verdict }));
+                let told = self.answers.get(kind).cloned();
+                told.unwrap_or_else(|| match kind {
+                    HookKind::Rollback => Verdict::Failed("no".to_owned()),
+                    _ => Verdict::Passed,
+                })
             }
-            Effect::Measure { key, metrics } => {
+            Probe::Metrics(metrics) => {
                 self.measures += 1;
                 self.measured.push(metrics.clone());
-                let verdict = match self.natures[self.target.revision] {
+                match self.natures[self.target.revision] {
                     Nature::Faulty => Verdict::Failed("too many errors".to_owned()),
                     Nature::Good | Nature::Worse | Nature::Broken | Nature::BrokenAsPrimary => {
                         Verdict::Passed
                     }
-                };
-                return Ok(Some(Answer {
-                    key: key.clone(),
-                    verdict,
-                }));
+                }
             }
-            Effect::GiveBack => self.write(|world| world.given_back = true)?,
-        }
-        Ok(None)
+        };
+        let key = key.clone();
+        Ok(Answer { key, verdict })
     }
 
     fn index(&self, revision: &Revision) -> usize {
