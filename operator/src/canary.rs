@@ -20,6 +20,7 @@ mod inert;
 mod judgement;
 mod look;
 mod measure;
+mod memory;
 mod metrics;
 mod objects;
 mod observe;
@@ -29,12 +30,14 @@ pub mod question;
 mod refuse;
 mod revision;
 mod rival;
+mod sight;
 mod status;
 mod steer;
 mod steps;
 mod strategy;
 pub mod takeover;
 pub mod validate;
+mod wakers;
 mod watch;
 
 use std::sync::Arc;
@@ -59,8 +62,10 @@ use self::events::{Teller, Trouble};
 use self::fights::Fights;
 use self::look::Look;
 use self::measure::Sources;
+use self::memory::Memory;
 use self::rival::rival;
 use self::validate::Limits;
+use crate::analysis::mesh::Mesh;
 use crate::router::Routers;
 use crate::workload::Workloads;
 
@@ -80,6 +85,7 @@ struct Context {
     limits: Limits,
     sources: Sources,
     desk: Desk,
+    memory: Arc<Memory>,
     fights: Fights,
     teller: Teller,
     metrics: Metrics,
@@ -137,19 +143,23 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 /// One look at a Canary.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
     let api = context.api(&object);
-    let canary = match &object.0 {
+    let reference = ObjectRef::from_obj(&*object);
+    let known = match &object.0 {
+        Ok(watched) => context.memory.newest(&reference, watched),
+        Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
+    };
+    let is_current = known.is_none();
+    let canary = match known {
+        Some(canary) => canary,
         // client required: the cache may not hold our own last write yet.
-        Ok(_) => match api.get_opt(&object.name_any()).await {
+        None => match api.get_opt(&object.name_any()).await {
             Ok(Some(canary)) => canary,
             Ok(None) => {
-                let uid = object.uid().unwrap_or_default();
-                context.desk.clear(&uid, None);
-                context.sources.mesh.stop_comparing(&uid);
+                context.leave(&reference, object.uid());
                 return Ok(Action::await_change());
             }
             Err(source) => return Err(Error::Fetch(source.into())),
         },
-        Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
     };
     // pure
     let accepted = match accept(&canary, context.limits) {
@@ -164,12 +174,13 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         return Box::pin(context.refuse(&api, canary, Trouble::TargetTaken, note)).await;
     }
     let begun = clock::instant();
-    let mut look = Look::new(&context, api, canary, accepted);
+    let mut look = Look::new(&context, api, canary, is_current, accepted);
     let outcome = Box::pin(look.run()).await;
     context
         .metrics
         .took(look.plan(), begun.elapsed().as_secs_f64());
     if let Err(error) = &outcome {
+        context.memory.release(&reference);
         let note = report(error).to_string();
         look.stumble(&note).await;
     }
@@ -179,6 +190,11 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
 impl Context {
     fn api(&self, object: &Guarded) -> Api<Canary> {
         Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    }
+
+    /// Forgets a Canary that is gone.
+    fn leave(&self, canary: &Reference, uid: Option<String>) {
+        leave(&self.desk, &self.sources.mesh, &self.memory, canary, uid);
     }
 
     /// The older Canary with the same target, by name.
@@ -195,4 +211,12 @@ impl Context {
             others.iter().filter_map(|other| other.0.as_ref().ok()),
         )
     }
+}
+
+/// Forgets a Canary that is gone: its questions, what is counted for it and what was read.
+fn leave(desk: &Desk, mesh: &Mesh, memory: &Memory, canary: &Reference, uid: Option<String>) {
+    let uid = uid.unwrap_or_default();
+    desk.clear(&uid, None);
+    mesh.stop_comparing(&uid);
+    memory.release(canary);
 }

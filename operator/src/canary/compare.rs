@@ -3,7 +3,6 @@
 
 use fairlead_rollout::{Phase, Split, State, Weight};
 use kube::ResourceExt as _;
-use kube::runtime::reflector::ObjectRef;
 
 use super::look::Look;
 use super::observe::World;
@@ -31,8 +30,6 @@ impl Look<'_> {
         }
         let run = state.run.as_ref()?;
         let selector = &world.target.as_ref()?.selector;
-        let canary = ObjectRef::new(&self.canary.name_any())
-            .within(&self.canary.namespace().unwrap_or_default());
         Some(Comparison {
             run: run.id,
             weight: u32::from(split.canary.get()),
@@ -46,7 +43,7 @@ impl Look<'_> {
             warmup: counting.warmup,
             terms,
             record: run.record.clone(),
-            wake: self.context.desk.waker(canary),
+            wake: self.context.desk.waker(self.reference.clone()),
         })
     }
 }

@@ -84,6 +84,12 @@ impl Desk {
         });
     }
 
+    /// Whether a question lies here, answered or not.
+    pub(super) fn has(&self, uid: &str, key: &ProbeKey) -> bool {
+        let place = (uid.to_owned(), key.clone());
+        self.questions.lock().contains_key(&place)
+    }
+
     /// Wakes a Canary, for what comes in without having been asked for.
     pub(super) fn waker(&self, canary: Reference) -> Arc<dyn Fn() + Send + Sync> {
         let wake = self.wake.clone();

@@ -20,14 +20,24 @@ pub(super) struct Directory {
     entries: Mutex<Entries>,
 }
 
+/// What a Canary names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Names {
+    target: String,
+    apex: String,
+    scaler: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Entries {
-    /// Target and apex of each Canary.
-    canaries: HashMap<Key, (String, String)>,
+    /// What each Canary names.
+    canaries: HashMap<Key, Names>,
     /// Names of Canaries by namespace and target.
     targets: HashMap<Key, BTreeSet<String>>,
     /// Names of Canaries by namespace and apex.
     apexes: HashMap<Key, BTreeSet<String>>,
+    /// Names of Canaries by namespace and autoscaler of the target.
+    scalers: HashMap<Key, BTreeSet<String>>,
     /// What a list that is being read has named so far.
     listed: HashSet<Key>,
     /// Whether a target has gone since somebody asked.
@@ -74,6 +84,12 @@ impl Directory {
         self.entries.lock().find(namespace, &names, By::Apex)
     }
 
+    /// The Canaries whose target or primary an autoscaler scales.
+    pub(super) fn of_scaler(&self, namespace: &str, name: &str) -> Vec<Reference> {
+        let names = [Some(name), name.strip_suffix("-primary")];
+        self.entries.lock().find(namespace, &names, By::Scaler)
+    }
+
     /// Namespace and name of every target, if one has gone since this was last asked.
     pub(super) fn targets_after_loss(&self) -> Option<BTreeSet<Key>> {
         let mut entries = self.entries.lock();
@@ -86,6 +102,7 @@ impl Directory {
 enum By {
     Target,
     Apex,
+    Scaler,
 }
 
 impl Entries {
@@ -93,6 +110,7 @@ impl Entries {
         let index = match by {
             By::Target => &self.targets,
             By::Apex => &self.apexes,
+            By::Scaler => &self.scalers,
         };
         let names = names.iter().flatten();
         let found = names.filter_map(|name| index.get(&(namespace.to_owned(), (*name).to_owned())));
@@ -105,7 +123,7 @@ impl Entries {
     /// Puts a Canary where it belongs now; nowhere when it cannot be read or is gone.
     fn replace(&mut self, key: Key, canary: Option<&Canary>) {
         let (namespace, name) = key.clone();
-        let new = canary.map(|canary| (canary.spec.target_ref.name.clone(), apex(canary)));
+        let new = canary.map(Names::of);
         let old = match new.clone() {
             Some(new) => self.canaries.insert(key, new),
             None => self.canaries.remove(&key),
@@ -113,17 +131,20 @@ impl Entries {
         if old == new {
             return;
         }
-        if let Some((target, apex)) = old {
-            self.has_lost |= leave(&mut self.targets, &(namespace.clone(), target), &name);
-            leave(&mut self.apexes, &(namespace.clone(), apex), &name);
+        let within = |other: String| (namespace.clone(), other);
+        if let Some(old) = old {
+            self.has_lost |= leave(&mut self.targets, &within(old.target), &name);
+            leave(&mut self.apexes, &within(old.apex), &name);
+            if let Some(scaler) = old.scaler {
+                leave(&mut self.scalers, &within(scaler), &name);
+            }
         }
-        if let Some((target, apex)) = new {
-            let target = (namespace.clone(), target);
-            self.targets.entry(target).or_default().insert(name.clone());
-            self.apexes
-                .entry((namespace, apex))
-                .or_default()
-                .insert(name);
+        if let Some(new) = new {
+            join(&mut self.targets, within(new.target), &name);
+            join(&mut self.apexes, within(new.apex), &name);
+            if let Some(scaler) = new.scaler {
+                join(&mut self.scalers, within(scaler), &name);
+            }
         }
     }
 
@@ -138,6 +159,10 @@ impl Entries {
             self.replace(key, None);
         }
     }
+}
+
+fn join(index: &mut HashMap<Key, BTreeSet<String>>, at: Key, canary: &str) {
+    index.entry(at).or_default().insert(canary.to_owned());
 }
 
 /// Takes a Canary out of an index; whether it was the last one there.
@@ -161,11 +186,18 @@ fn readable(canary: &Guarded) -> Option<&Canary> {
     canary.0.as_ref().ok()
 }
 
-/// The name that clients call.
-fn apex(canary: &Canary) -> String {
-    let service = canary.spec.service.as_ref();
-    let name = service.and_then(|service| service.name.clone());
-    name.unwrap_or_else(|| canary.spec.target_ref.name.clone())
+impl Names {
+    fn of(canary: &Canary) -> Self {
+        let spec = &canary.spec;
+        let service = spec.service.as_ref();
+        let apex = service.and_then(|service| service.name.clone());
+        let scaler = spec.autoscaler_ref.as_ref();
+        Self {
+            target: spec.target_ref.name.clone(),
+            apex: apex.unwrap_or_else(|| spec.target_ref.name.clone()),
+            scaler: scaler.map(|scaler| scaler.name.clone()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use fairlead_runtime::report;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::observe::{Heard, Observer};
+use super::observe::Observer;
 use super::question::question;
 use super::status;
 use super::takeover::Incumbent;
@@ -106,7 +106,7 @@ impl Forecaster {
             invalid: None,
             incumbent: Incumbent::Ignored,
         };
-        let seen = match Box::pin(observer.observe(Heard::default(), false, &before)).await {
+        let seen = match Box::pin(observer.world(&before)).await {
             Ok(world) => world.observation,
             Err(error) => return Takeover::Unknown(report(&error).to_string()),
         };

@@ -1,6 +1,9 @@
 //! One look at a Canary: observe, decide, store, execute, and round again.
 //!
 //! This file knows the order of things; what each of them is stands in the file of its name.
+//!
+//! A round first relies on what is known. Where that leads to a change of the cluster, everything
+//! is read again and decided again before it is made.
 
 use std::time::Duration;
 
@@ -20,10 +23,12 @@ use super::fights::Field;
 use super::history::Moment;
 use super::measure::Check;
 use super::observe::{Heard, Observer, World};
+use super::sight::{Known, Part};
 use super::takeover::Incumbent;
 use super::validate::Validated;
 use super::{
-    Context, Error, FIELD_MANAGER, HELD_POLL, Result, cleanup, events, history, status, steer,
+    Context, Error, FIELD_MANAGER, HELD_POLL, Reference, Result, cleanup, events, history, status,
+    steer,
 };
 
 /// More rounds than this in one look mean that something undoes what is done.
@@ -34,23 +39,31 @@ pub(super) struct Look<'a> {
     pub(super) context: &'a Context,
     pub(super) api: Api<Canary>,
     pub(super) canary: Canary,
+    pub(super) reference: Reference,
+    /// Whether the API server has given out `canary` in this look.
+    is_current: bool,
     plan: Validated,
     invalid: Option<String>,
 }
 
 impl<'a> Look<'a> {
-    /// A look at `canary` as the API server holds it now.
+    /// A look at `canary`: as the API server holds it now, if `is_current`, or as it was last
+    /// known to be.
     pub(super) fn new(
         context: &'a Context,
         api: Api<Canary>,
         canary: Canary,
+        is_current: bool,
         accepted: Accepted,
     ) -> Self {
         let Accepted { plan, invalid } = accepted;
         Self {
             context,
             api,
+            reference: ObjectRef::new(&canary.name_any())
+                .within(&canary.namespace().unwrap_or_default()),
             canary,
+            is_current,
             plan,
             invalid,
         }
@@ -68,62 +81,14 @@ impl<'a> Look<'a> {
         if deleting && !cleanup::is_kept(&self.canary) {
             return Ok(Action::await_change());
         }
+        let mut grounds = Grounds::Known;
         for _ in 0..MOST_ROUNDS {
-            let before = status::load(&self.canary.status.clone().unwrap_or_default());
-            self.plan.route.follow(&before);
-            let uid = self.canary.uid().unwrap_or_default();
-            let replies = self.context.desk.answers(&uid);
-            let answers = replies
-                .iter()
-                .map(|(key, reply)| Answer {
-                    key: key.clone(),
-                    verdict: reply.verdict.clone(),
-                })
-                .collect();
-            // client required
-            let heard = Heard {
-                answers,
-                counted: self.context.sources.mesh.counted(&uid),
-                command: steer::request(&self.canary),
-            };
-            let world = Box::pin(self.observe(heard, deleting, &before)).await?;
-            // pure
-            let now = micros(clock::now());
-            let decision = step(&self.plan.strategy, &before, &world.observation, now);
-            self.plan.route.follow(&decision.state);
-            // client required
-            let moment = Moment {
-                before: &before,
-                decision: &decision,
-                replies: &replies,
-                now,
-            };
-            if !Box::pin(self.store(&moment, &world)).await? {
-                continue;
-            }
-            self.context
-                .desk
-                .clear(&uid, decision.effects.iter().find_map(Effect::question));
-            self.context
-                .metrics
-                .note(&self.plan, &before, &decision.state);
-            if decision.state.phase == Some(Phase::Progressing) {
-                self.context.sources.follow(&self.plan);
-            }
-            self.keep_comparing(&decision.state, &world);
-            let teller = &self.context.teller;
-            teller
-                .tell(&self.canary, &self.plan, &decision.state, &decision.events)
-                .await;
-            // client required
-            match self.execute(&decision, &world, now).await? {
-                Progress::Made => {}
-                Progress::Stale => self.refresh().await?,
-                Progress::Fought(note) => return self.give_way(&note).await,
-                Progress::Waiting => return Ok(pace(&decision, now)),
-                Progress::Gone => return Ok(Action::await_change()),
+            match Box::pin(self.round(grounds, deleting)).await? {
+                Round::Next(next) => grounds = next,
+                Round::Last(action) => return Ok(action),
             }
         }
+        self.context.memory.release(&self.reference);
         tracing::warn!(
             object.name = self.canary.name_any(),
             object.namespace = self.canary.namespace(),
@@ -132,7 +97,153 @@ impl<'a> Look<'a> {
         Ok(Action::requeue(HELD_POLL))
     }
 
-    async fn observe(&self, heard: Heard, deleting: bool, state: &State) -> Result<World> {
+    /// Observes, decides, stores and executes once.
+    async fn round(&mut self, grounds: Grounds, deleting: bool) -> Result<Round> {
+        let before = status::load(&self.canary.status.clone().unwrap_or_default());
+        self.plan.route.follow(&before);
+        let uid = self.canary.uid().unwrap_or_default();
+        let replies = self.context.desk.answers(&uid);
+        let answers = replies
+            .iter()
+            .map(|(key, reply)| Answer {
+                key: key.clone(),
+                verdict: reply.verdict.clone(),
+            })
+            .collect();
+        // client required
+        let heard = Heard {
+            answers,
+            counted: self.context.sources.mesh.counted(&uid),
+            command: steer::request(&self.canary),
+        };
+        let known = self.known(grounds, &before);
+        let is_fresh = self.is_current && known.is_nothing();
+        let world = self.observe(heard, deleting, &before, known).await?;
+        // pure
+        let now = micros(clock::now());
+        let decision = step(&self.plan.strategy, &before, &world.observation, now);
+        if !is_fresh && !self.may_be_out_of_date(&before, &decision) {
+            return self.start_anew().await;
+        }
+        self.plan.route.follow(&decision.state);
+        // client required
+        let moment = Moment {
+            before: &before,
+            decision: &decision,
+            replies: &replies,
+            now,
+        };
+        if !Box::pin(self.store(&moment, &world)).await? {
+            return self.start_anew().await;
+        }
+        self.context
+            .desk
+            .clear(&uid, decision.effects.iter().find_map(Effect::question));
+        self.context
+            .metrics
+            .note(&self.plan, &before, &decision.state);
+        if decision.state.phase == Some(Phase::Progressing) {
+            self.context.sources.follow(&self.plan);
+        }
+        self.keep_comparing(&decision.state, &world);
+        let teller = &self.context.teller;
+        teller
+            .tell(&self.canary, &self.plan, &decision.state, &decision.events)
+            .await;
+        // client required
+        match self.execute(&decision, &world, now).await? {
+            Progress::Made => {
+                self.forget_changed(&decision.effects);
+                Ok(Round::Next(Grounds::Known))
+            }
+            Progress::Stale => self.start_anew().await,
+            Progress::Fought(note) => self.give_way(&note).await.map(Round::Last),
+            Progress::Waiting => {
+                self.part(&decision);
+                Ok(Round::Last(pace(&decision, now)))
+            }
+            Progress::Gone => {
+                self.context.memory.release(&self.reference);
+                Ok(Round::Last(Action::await_change()))
+            }
+        }
+    }
+
+    /// Whether a decision does no harm should the world be another one by now: it changes nothing
+    /// in the cluster, and what it asks and tells follows a write that the Canary's version guards.
+    fn may_be_out_of_date(&self, before: &State, decision: &Decision) -> bool {
+        let uid = self.canary.uid().unwrap_or_default();
+        let is_guarded = decision.state != *before;
+        let may = |effect: &Effect| {
+            let question = effect.question();
+            question.is_some_and(|key| is_guarded || self.context.desk.has(&uid, key))
+        };
+        decision.effects.iter().all(may) && (is_guarded || decision.events.is_empty())
+    }
+
+    /// What need not be read in this round.
+    fn known(&self, grounds: Grounds, state: &State) -> Known {
+        let known = self
+            .context
+            .memory
+            .recollect(&self.reference, self.canary.metadata.generation);
+        // Cookies of another run make other routes of the same object.
+        let is_bound = self.plan.route.affinity.is_some();
+        match grounds {
+            Grounds::Known if !is_bound && !state.is_foreign() => known,
+            Grounds::Known | Grounds::Fresh => Known::default(),
+        }
+    }
+
+    /// Goes on from the Canary as it is now, and from nothing else that is known.
+    async fn start_anew(&mut self) -> Result<Round> {
+        let generation = self.canary.metadata.generation;
+        let name = self.canary.name_any();
+        let canary = self.api.get_opt(&name).await;
+        let Some(canary) = canary.map_err(|source| Error::Fetch(source.into()))? else {
+            self.context.leave(&self.reference, self.canary.uid());
+            return Ok(Round::Last(Action::await_change()));
+        };
+        self.context.memory.wrote(&self.reference, &canary);
+        self.canary = canary;
+        self.is_current = true;
+        Ok(if self.canary.metadata.generation == generation {
+            Round::Next(Grounds::Fresh)
+        } else {
+            // The plan of this look is that of another spec.
+            Round::Last(Action::requeue(Duration::ZERO))
+        })
+    }
+
+    /// Forgets what effects have changed.
+    fn forget_changed(&self, effects: &[Effect]) {
+        let memory = &self.context.memory;
+        let only_weights = |effect: &Effect| matches!(effect, Effect::SetSplit { .. });
+        if effects.iter().all(only_weights) {
+            memory.forget(&self.reference, Part::Routes);
+        } else {
+            memory.forget_all(&self.reference);
+        }
+    }
+
+    /// Keeps in mind what the next look needs.
+    fn part(&self, decision: &Decision) {
+        let memory = &self.context.memory;
+        if decision.state.phase.is_none_or(Phase::rests) {
+            memory.release(&self.reference);
+        } else if decision.held {
+            // What holds it may be something that no watch tells of.
+            memory.forget_all(&self.reference);
+        }
+    }
+
+    async fn observe(
+        &self,
+        heard: Heard,
+        deleting: bool,
+        state: &State,
+        known: Known,
+    ) -> Result<World> {
         let observer = Observer {
             client: &self.context.client,
             workload: self.context.workloads.of(self.plan.kind),
@@ -141,9 +252,10 @@ impl<'a> Look<'a> {
             invalid: self.invalid.as_deref(),
             incumbent: Incumbent::Heeded,
         };
-        Box::pin(observer.observe(heard, deleting, state))
-            .await
-            .map_err(Error::Observe)
+        let observed = Box::pin(observer.observe(heard, deleting, state, known)).await;
+        let (world, sight) = observed.map_err(Error::Observe)?;
+        self.context.memory.learn(&self.reference, &sight);
+        Ok(world)
     }
 
     /// Stores what was decided; `false` when someone else wrote first and all is to be seen anew.
@@ -215,25 +327,14 @@ impl<'a> Look<'a> {
             .await
         {
             Ok(stored) => {
+                self.context.memory.wrote(&self.reference, &stored);
                 self.canary = stored;
+                self.is_current = true;
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if status.is_conflict() => {
-                self.refresh().await?;
-                Ok(false)
-            }
+            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
             Err(source) => Err(Error::StoreStatus(source.into())),
         }
-    }
-
-    async fn refresh(&mut self) -> Result<()> {
-        let name = self.canary.name_any();
-        self.canary = self
-            .api
-            .get(&name)
-            .await
-            .map_err(|source| Error::Fetch(source.into()))?;
-        Ok(())
     }
 
     async fn execute(
@@ -327,6 +428,7 @@ impl<'a> Look<'a> {
 
     /// Stops correcting what someone else insists on, and says so.
     async fn give_way(&mut self, note: &str) -> Result<Action> {
+        self.context.memory.release(&self.reference);
         self.conclude(Some(status::Trouble::Stalled("FieldFought")), note)
             .await?;
         let teller = &self.context.teller;
@@ -365,8 +467,7 @@ impl<'a> Look<'a> {
     fn ask(&self, key: &ProbeKey, probe: &Probe, state: &State) {
         let Context { desk, teller, .. } = self.context;
         let uid = self.canary.uid().unwrap_or_default();
-        let canary = ObjectRef::new(&self.canary.name_any())
-            .within(&self.canary.namespace().unwrap_or_default());
+        let canary = self.reference.clone();
         match probe {
             Probe::Metrics(metrics) => {
                 let check = Check {
@@ -398,6 +499,23 @@ impl<'a> Look<'a> {
             }
         }
     }
+}
+
+/// What a round relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grounds {
+    /// What is known, as long as no watch has told of a change.
+    Known,
+    /// What has just been read.
+    Fresh,
+}
+
+/// What follows a round.
+enum Round {
+    /// Another one.
+    Next(Grounds),
+    /// Nothing until then.
+    Last(Action),
 }
 
 /// What became of the effects of a decision.

@@ -6,6 +6,7 @@ use fairlead_crds::annotation;
 use fairlead_crds::canary::CanaryMetadata;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::router::RoutePlan;
@@ -150,6 +151,12 @@ fn is_target(plan: &RoutePlan, number: i32, name: Option<&str>) -> bool {
         Some(IntOrString::String(port)) => Some(port.as_str()) == name,
         None => false,
     }
+}
+
+/// The kind of a mesh's rules.
+pub(super) fn destination_rules() -> ApiResource {
+    let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "DestinationRule");
+    ApiResource::from_gvk_with_plural(&kind, "destinationrules")
 }
 
 /// Builds the DestinationRule of one of the two roles.

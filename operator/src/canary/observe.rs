@@ -1,28 +1,24 @@
-//! Looks at the cluster and says what the machine must know. Reads only.
-//!
-//! Everything is read from the API server and not from caches: a weight may only rise on what was
-//! true after the last change.
+//! Says what the machine must know of the cluster.
 
 use std::collections::BTreeMap;
 
 use fairlead_controller::ApiError;
 use fairlead_rollout::{
-    Answer, Counted, Inheritance, Observation, Phase, Request, Revision, Role as Side, State,
+    Answer, Counted, Inheritance, Observation, Phase, Readiness, Request, Revision, Role as Side,
+    State,
 };
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
-use kube::api::{Api, DynamicObject};
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
 use super::objects::{self, Role};
 use super::revision::compose;
+use super::sight::{Known, Objects, Pair, Scalers, Sight};
 use super::takeover::{self, Incumbent};
 use super::validate::Validated;
 use crate::router::{self, Provider, Router, Routes, includes};
 use crate::workload::autoscaler;
-use crate::workload::configs::{self, Configs};
+use crate::workload::configs::Configs;
 use crate::workload::{self, Snapshot, Workload};
 
 /// Why the cluster could not be looked at.
@@ -102,69 +98,73 @@ pub(super) struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// Looks once.
+    /// Reads what is not known, and puts it together.
     pub(super) async fn observe(
         &self,
         heard: Heard,
         deleting: bool,
         state: &State,
-    ) -> Result<World, Error> {
-        let plan = self.plan;
+        known: Known,
+    ) -> Result<(World, Sight), Error> {
+        let sight = Box::pin(self.see(known)).await?;
+        let crash = self.crash(&sight, state).await?;
+        let inheritance = self.inheritance(state, &sight).await?;
+        let world = self.compose(&sight, heard, deleting, crash, inheritance);
+        Ok((world, sight))
+    }
+
+    /// Reads everything once, for whoever has heard nothing.
+    pub(super) async fn world(&self, state: &State) -> Result<World, Error> {
+        let seen = self.observe(Heard::default(), false, state, Known::default());
+        Ok(Box::pin(seen).await?.0)
+    }
+
+    fn compose(
+        &self,
+        sight: &Sight,
+        heard: Heard,
+        deleting: bool,
+        crash: Option<String>,
+        inheritance: Option<Inheritance>,
+    ) -> World {
         let Heard {
             answers,
             counted,
             command,
         } = heard;
-        let (target, primary, routes, endpoints, objects, scalers) = tokio::try_join!(
-            async { self.workload.target(&plan.names).await.map_err(Error::from) },
-            async {
-                self.workload
-                    .primary(&plan.names)
-                    .await
-                    .map_err(Error::from)
-            },
-            async { self.router.read(&plan.route).await.map_err(Error::from) },
-            self.endpoints(),
-            self.objects(),
-            self.scalers(),
-        )?;
-        let (configs, mut revision) = self.revision(target.as_ref()).await?;
-        if let Some(why) = self.missing_autoscaler(scalers.as_ref()) {
-            revision = Err(why);
-        }
-        let [apex, ..] = &objects.services;
+        let Pair { target, primary } = &sight.workloads;
+        let (routes, endpoints) = (&sight.routes, sight.endpoints);
+        let revision = match self.missing_autoscaler(&sight.scalers) {
+            Some(why) => Err(why),
+            None => revision(sight),
+        };
+        let [apex, ..] = &sight.objects.services;
         let pod = template_pod(target.as_ref());
-        let in_place = |role: Role| self.is_in_place(role, &objects, target.as_ref(), pod);
-        let apex_in_place = in_place(Role::Apex);
+        let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref(), pod);
         let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
-        let canary = self
-            .canary(
-                target.as_ref(),
-                endpoints.canary,
-                revision.as_ref().ok(),
-                state,
-            )
-            .await?;
-        let inheritance = self
-            .inheritance(state, target.as_ref(), configs.as_ref())
-            .await?;
+        let thresholds = self.plan.thresholds;
+        let canary = target.as_ref().map(|target| {
+            let revision = revision.as_ref().ok();
+            let mut canary = side(target, endpoints.canary, thresholds.canary, revision);
+            if let Some(why) = crash {
+                canary.readiness = Readiness::Stuck(why);
+            }
+            canary
+        });
+        let scaled = self.plan.autoscaler.is_some();
         let observation = Observation {
-            revision,
             canary,
             primary: primary.as_ref().map(|primary| {
-                side(
-                    primary,
-                    endpoints.primary,
-                    plan.thresholds.primary,
-                    primary.revision.as_ref(),
-                )
+                let revision = primary.revision.as_ref();
+                side(primary, endpoints.primary, thresholds.primary, revision)
             }),
-            autoscaler_minimum: scalers.as_ref().map(Scalers::minimum),
+            revision,
+            autoscaler_minimum: scaled.then(|| sight.scalers.minimum()),
             prepared: in_place(Role::Primary)
                 && in_place(Role::Canary)
-                && self.scaler_stands(scalers.as_ref()),
+                && self.scaler_stands(&sight.scalers),
             split: routes.split.filter(|_| leads_to_us),
-            routes_current: routes.current && apex_in_place,
+            routes_current: routes.current && in_place(Role::Apex),
             acked: routes.acked,
             answers,
             counted,
@@ -176,21 +176,20 @@ impl Observer<'_> {
                 .or_else(|| routes.conflict.clone()),
             command,
         };
-        let apex = apex.clone();
-        Ok(World {
+        World {
             observation,
-            target,
-            primary,
-            routes,
-            configs,
-            apex,
-            autoscaler: scalers.and_then(|scalers| scalers.target),
-        })
+            target: target.clone(),
+            primary: primary.clone(),
+            routes: routes.clone(),
+            configs: sight.configs.clone().and_then(Result::ok),
+            apex: apex.clone(),
+            autoscaler: sight.scalers.target.clone(),
+        }
     }
 
     /// What to say of an autoscaler that is named and is not there.
-    fn missing_autoscaler(&self, scalers: Option<&Scalers>) -> Option<String> {
-        let (Scalers { target: None, .. }, Some(autoscaler)) = (scalers?, &self.plan.autoscaler)
+    fn missing_autoscaler(&self, scalers: &Scalers) -> Option<String> {
+        let (Scalers { target: None, .. }, Some(autoscaler)) = (scalers, &self.plan.autoscaler)
         else {
             return None;
         };
@@ -200,30 +199,28 @@ impl Observer<'_> {
         ))
     }
 
-    /// The canary's side, with what its pods say where that matters.
-    async fn canary(
-        &self,
-        target: Option<&Snapshot>,
-        endpoints: u32,
-        revision: Option<&Revision>,
-        state: &State,
-    ) -> Result<Option<Side>, Error> {
-        let Some(target) = target else {
+    /// Why a pod of the canary crashes, where that matters.
+    async fn crash(&self, sight: &Sight, state: &State) -> Result<Option<String>, Error> {
+        let Some(target) = sight
+            .workloads
+            .target
+            .as_ref()
+            .filter(|_| is_in_flight(state))
+        else {
             return Ok(None);
         };
-        let mut canary = side(target, endpoints, self.plan.thresholds.canary, revision);
-        if is_in_flight(state) {
-            self.notice_crashes(&mut canary, target).await?;
+        let threshold = self.plan.thresholds.canary;
+        if side(target, sight.endpoints.canary, threshold, None).is_ready() {
+            return Ok(None);
         }
-        Ok(Some(canary))
+        self.crashing_pod(target).await
     }
 
     /// What another controller left, as long as it is not ours.
     async fn inheritance(
         &self,
         state: &State,
-        target: Option<&Snapshot>,
-        configs: Option<&Configs>,
+        sight: &Sight,
     ) -> Result<Option<Inheritance>, Error> {
         if !state.is_foreign() {
             return Ok(None);
@@ -235,101 +232,15 @@ impl Observer<'_> {
         }
         let resource = self.plan.kind.resource();
         let names = &self.plan.names;
+        let target = sight.workloads.target.as_ref();
+        let configs = sight.configs.as_ref().and_then(|read| read.as_ref().ok());
         let left = takeover::inheritance(self.client, &resource, names, target, configs);
         Ok(Some(left.await?))
     }
 
-    /// The target's revision: its template's identity, and a hash of its configs.
-    async fn revision(
-        &self,
-        target: Option<&Snapshot>,
-    ) -> Result<(Option<Configs>, Result<Revision, String>), Error> {
-        let Some(target) = target else {
-            return Ok((None, Err("the target does not exist".to_owned())));
-        };
-        let template = match &target.template {
-            Ok(template) => template,
-            Err(why) => return Ok((None, Err(why.clone()))),
-        };
-        let pod = template.spec.spec.clone().unwrap_or_default();
-        match Configs::read(self.client, &self.plan.names.namespace, &pod).await {
-            Ok(configs) => {
-                let revision = compose(&template.identity, &configs.hashes());
-                Ok((Some(configs), Ok(revision)))
-            }
-            // What is not there is no change: it is waited for.
-            Err(error @ configs::Error::Missing(_)) => Ok((None, Err(error.to_string()))),
-            Err(error) => Err(workload::Error::from(error).into()),
-        }
-    }
-
-    async fn objects(&self) -> Result<Objects, Error> {
-        let plan = &self.plan.route;
-        let services = ApiResource::erase::<k8s_openapi::api::core::v1::Service>(&());
-        let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "DestinationRule");
-        let rules = ApiResource::from_gvk_with_plural(&kind, "destinationrules");
-        let (apex, primary, canary, primary_rule, canary_rule) = tokio::try_join!(
-            self.find(&services, &plan.apex),
-            self.find(&services, &plan.primary),
-            self.find(&services, &plan.canary),
-            self.find_rule(&rules, &plan.primary),
-            self.find_rule(&rules, &plan.canary),
-        )?;
-        Ok(Objects {
-            services: [apex, primary, canary],
-            rules: [primary_rule, canary_rule],
-        })
-    }
-
-    /// A mesh's rule; other providers have none, and may not know the kind.
-    async fn find_rule(&self, rules: &ApiResource, name: &str) -> Result<Option<Value>, Error> {
-        match self.plan.route.provider {
-            Provider::Istio => self.find(rules, name).await,
-            Provider::Kubernetes | Provider::GatewayApi { .. } => Ok(None),
-        }
-    }
-
-    async fn find(&self, resource: &ApiResource, name: &str) -> Result<Option<Value>, Error> {
-        let namespace = &self.plan.route.namespace;
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), namespace, resource);
-        let object = || format!("{} `{namespace}/{name}`", resource.kind);
-        let found = api.get_opt(name).await.map_err(|source| Error::Read {
-            object: object(),
-            source: source.into(),
-        })?;
-        found
-            .map(serde_json::to_value)
-            .transpose()
-            .map_err(|source| {
-                workload::Error::Convert {
-                    object: object(),
-                    source,
-                }
-                .into()
-            })
-    }
-
-    /// The target's autoscaler and the primary's, when the Canary names one.
-    async fn scalers(&self) -> Result<Option<Scalers>, Error> {
-        let Some(autoscaler) = &self.plan.autoscaler else {
-            return Ok(None);
-        };
-        let resource = ApiResource::erase::<HorizontalPodAutoscaler>(&());
-        let copy = format!("{}-primary", autoscaler.name);
-        let (target, primary) = tokio::try_join!(
-            self.find(&resource, &autoscaler.name),
-            self.find(&resource, &copy)
-        )?;
-        Ok(Some(Scalers { target, primary }))
-    }
-
     /// Whether the primary's autoscaler is the copy that it should be.
-    fn scaler_stands(&self, scalers: Option<&Scalers>) -> bool {
-        let (Some(scalers), Some(autoscaler)) = (scalers, &self.plan.autoscaler) else {
-            return true;
-        };
-        let Some(target) = &scalers.target else {
+    fn scaler_stands(&self, scalers: &Scalers) -> bool {
+        let (Some(target), Some(autoscaler)) = (&scalers.target, &self.plan.autoscaler) else {
             return true;
         };
         let plan = self.plan;
@@ -387,27 +298,15 @@ fn selects_primary(apex: Option<&Value>, target: Option<&Snapshot>) -> bool {
     apex["spec"]["selector"][&target.selector.key] == target.selector.primary_value()
 }
 
-struct Scalers {
-    target: Option<Value>,
-    primary: Option<Value>,
-}
-
-impl Scalers {
-    /// The fewest replicas that the target's autoscaler keeps.
-    fn minimum(&self) -> u32 {
-        let minimum = self
-            .target
-            .as_ref()
-            .and_then(|target| target["spec"]["minReplicas"].as_u64());
-        minimum
-            .and_then(|minimum| u32::try_from(minimum).ok())
-            .unwrap_or(1)
-    }
-}
-
-struct Objects {
-    services: [Option<Value>; 3],
-    rules: [Option<Value>; 2],
+/// The target's revision: its template's identity, and a hash of its configs.
+fn revision(sight: &Sight) -> Result<Revision, String> {
+    let target = sight.workloads.target.as_ref();
+    let target = target.ok_or_else(|| "the target does not exist".to_owned())?;
+    let template = target.template.as_ref().map_err(Clone::clone)?;
+    let no_configs = || "the target's configs are not known".to_owned();
+    let configs = sight.configs.as_ref().ok_or_else(no_configs)?;
+    let configs = configs.as_ref().map_err(Clone::clone)?;
+    Ok(compose(&template.identity, &configs.hashes()))
 }
 
 fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&Revision>) -> Side {

@@ -1,6 +1,5 @@
 //! What pods say of a rollout: ready endpoints, and crashes. Reads only.
 
-use fairlead_rollout::{Readiness, Role as Side};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
@@ -15,6 +14,7 @@ pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MOST_RESTARTS: i32 = 2;
 
 /// Ready endpoints of the two roles.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Endpoints {
     pub(super) primary: u32,
     pub(super) canary: u32,
@@ -37,19 +37,12 @@ impl Observer<'_> {
         })
     }
 
-    /// Pods that crash do not come up by themselves within the deadline: a canary that is waited for
-    /// is stuck by one of them, however many others are ready.
-    pub(super) async fn notice_crashes(
-        &self,
-        canary: &mut Side,
-        target: &Snapshot,
-    ) -> Result<(), Error> {
+    /// Why a pod of the target crashes. It does not come up by itself within the deadline: a
+    /// canary that is waited for is stuck by one of them, however many others are ready.
+    pub(super) async fn crashing_pod(&self, target: &Snapshot) -> Result<Option<String>, Error> {
         let Ok(template) = &target.template else {
-            return Ok(());
+            return Ok(None);
         };
-        if canary.is_ready() {
-            return Ok(());
-        }
         let namespace = &self.plan.names.namespace;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let selector = format!(
@@ -61,10 +54,7 @@ impl Observer<'_> {
             object: format!("the pods of `{namespace}/{}`", self.plan.names.target),
             source: source.into(),
         })?;
-        if let Some(why) = pods.items.iter().find_map(crash) {
-            canary.readiness = Readiness::Stuck(why);
-        }
-        Ok(())
+        Ok(pods.items.iter().find_map(crash))
     }
 }
 

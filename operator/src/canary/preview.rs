@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::Client;
 
 use super::execute::Executor;
-use super::observe::{Heard, Observer, World};
+use super::observe::{Observer, World};
 use super::status;
 use super::takeover::Incumbent;
 use super::validate::Validated;
@@ -66,7 +66,7 @@ pub async fn preview(
         invalid: None,
         incumbent: Incumbent::Heeded,
     };
-    let world = Box::pin(observer.observe(Heard::default(), false, &state)).await;
+    let world = Box::pin(observer.world(&state)).await;
     let world = world.map_err(|error| report(&error).to_string())?;
     let (scenes, waits) = play(&plan, &state, &world, now);
     if let Some(last) = scenes.last() {

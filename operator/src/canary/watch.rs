@@ -1,5 +1,6 @@
 //! What wakes a Canary: changes of its objects, and answers to its questions.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,15 +8,17 @@ use std::time::Duration;
 
 use fairlead_controller::client::is_served;
 use fairlead_controller::{Recorder, run};
-use fairlead_crds::networking::VirtualService;
+use fairlead_crds::networking::{DestinationRule, VirtualService};
 use fairlead_runtime::tasks::Tasks;
 use futures::{Stream, StreamExt, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::Controller;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::Event;
 use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -26,9 +29,12 @@ use super::directory::Directory;
 use super::events::Teller;
 use super::fights::Fights;
 use super::measure::Sources;
+use super::memory::Memory;
 use super::pods;
+use super::sight::Part;
 use super::validate::Limits;
-use super::{Context, Guarded, Metrics, Reference, reconcile};
+use super::wakers::Wakers;
+use super::{Context, Guarded, Metrics, leave, reconcile};
 use crate::analysis::mesh::Mesh;
 use crate::analysis::webhook::Webhooks;
 use crate::context;
@@ -56,39 +62,39 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         metrics_server: base.settings.metrics_server.clone(),
     };
     let (desk, woken) = Desk::new(tasks.clone());
-    let teller = Teller {
-        recorder: Recorder::new(
-            base.client.clone(),
-            super::FIELD_MANAGER,
-            &base.settings.instance,
-        ),
-        queue,
-        metrics: messages,
-        webhooks: Webhooks::new(outgoing.clone()),
-        outgoing,
-        providers: notify::Providers {
-            client: base.client.clone(),
-            username: base.settings.alerts.slack_user.clone(),
-        },
-        global: base.settings.alerts.clone(),
-    };
+    let teller = teller(base, outgoing, queue, messages);
     let scope = Scope {
         client: base.client.clone(),
         namespace: base.settings.watch_namespace.clone(),
     };
     let (reader, writer) = reflector::store();
     let directory = Arc::new(Directory::default());
+    let memory = Arc::new(Memory::default());
     let noted = Arc::clone(&directory);
+    let (its_desk, its_mesh, its_memory) =
+        (desk.clone(), sources.mesh.clone(), Arc::clone(&memory));
     let canaries = watcher(scope.api::<Guarded>(), watcher::Config::default())
         .default_backoff()
         .reflect(writer)
-        .inspect_ok(move |event| noted.note(event))
+        .inspect_ok(move |event| {
+            noted.note(event);
+            // The controller does not look at what is gone.
+            if let Event::Delete(gone) = event {
+                let canary = ObjectRef::from_obj(gone);
+                leave(&its_desk, &its_mesh, &its_memory, &canary, gone.uid());
+            }
+        })
         .touched_objects()
         // Our own status writes are no news.
         .predicate_filter(interesting, PredicateConfig::default());
     let controller = Controller::for_stream(canaries, reader.clone())
         .reconcile_on(UnboundedReceiverStream::new(woken));
-    let controller = watches(controller, &scope, &directory, &reader);
+    let wakers = Wakers {
+        directory: Arc::clone(&directory),
+        memory: Arc::clone(&memory),
+        store: reader.clone(),
+    };
+    let controller = watches(controller, &scope, &wakers);
     let context = Arc::new(Context {
         client: base.client.clone(),
         store: reader,
@@ -98,6 +104,7 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         },
         sources,
         desk,
+        memory,
         fights: Fights::default(),
         teller,
         metrics: metrics.clone(),
@@ -119,6 +126,31 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         run::run(controller, counted, context, options).await;
         Ok::<_, Infallible>(())
     });
+}
+
+/// What tells people of rollouts.
+fn teller(
+    base: &context::Context,
+    outgoing: Outgoing,
+    queue: notify::Queue,
+    messages: notify::Metrics,
+) -> Teller {
+    Teller {
+        recorder: Recorder::new(
+            base.client.clone(),
+            super::FIELD_MANAGER,
+            &base.settings.instance,
+        ),
+        queue,
+        metrics: messages,
+        webhooks: Webhooks::new(outgoing.clone()),
+        outgoing,
+        providers: notify::Providers {
+            client: base.client.clone(),
+            username: base.settings.alerts.slack_user.clone(),
+        },
+        global: base.settings.alerts.clone(),
+    }
 }
 
 /// What a change must touch to start a look: the spec, commands, or the life of the object.
@@ -186,6 +218,35 @@ fn crashing_pods(
         .try_filter(|pod| std::future::ready(pods::crash(pod).is_some()))
 }
 
+/// Autoscalers whose spec is another one, and those that go. Their status changes all the time.
+fn edited_scalers(
+    scope: &Scope,
+) -> impl Stream<Item = Result<PartialObjectMeta<HorizontalPodAutoscaler>, watcher::Error>>
++ Send
++ 'static {
+    let mut generations = HashMap::new();
+    watcher(
+        scope.api::<PartialObjectMeta<HorizontalPodAutoscaler>>(),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .try_filter_map(move |event| {
+        let news = match event {
+            Event::Apply(scaler) | Event::InitApply(scaler) => {
+                let generation = scaler.metadata.generation;
+                let before = generations.insert(scaler.uid(), generation);
+                (before != Some(generation)).then_some(scaler)
+            }
+            Event::Delete(scaler) => {
+                generations.remove(&scaler.uid());
+                Some(scaler)
+            }
+            Event::Init | Event::InitDone => None,
+        };
+        std::future::ready(Ok(news))
+    })
+}
+
 /// Changes of HTTPRoutes, once the cluster knows the kind: it is installed by whoever needs it.
 fn http_routes(
     scope: &Scope,
@@ -209,92 +270,28 @@ fn http_routes(
     })
 }
 
-fn watches(
-    controller: Controller<Guarded>,
-    scope: &Scope,
-    directory: &Arc<Directory>,
-    store: &Store<Guarded>,
-) -> Controller<Guarded> {
+fn watches(controller: Controller<Guarded>, scope: &Scope, wakers: &Wakers) -> Controller<Guarded> {
     controller
-        .watches_stream(scope.changes::<Deployment>(), by_workload(directory))
-        .watches_stream(scope.changes::<DaemonSet>(), by_workload(directory))
-        .watches_stream(scope.changes::<StatefulSet>(), by_workload(directory))
-        .watches_stream(scope.changes::<Service>(), by_service(directory))
-        .watches_stream(scope.changes::<VirtualService>(), by_service(directory))
+        .watches_stream(scope.changes::<Deployment>(), wakers.by_workload())
+        .watches_stream(scope.changes::<DaemonSet>(), wakers.by_workload())
+        .watches_stream(scope.changes::<StatefulSet>(), wakers.by_workload())
+        .watches_stream(edited_scalers(scope), wakers.by_scaler())
+        .watches_stream(scope.changes::<Service>(), wakers.by_service(Part::Objects))
+        .watches_stream(
+            scope.changes::<DestinationRule>(),
+            wakers.by_service(Part::Objects),
+        )
+        .watches_stream(
+            scope.changes::<VirtualService>(),
+            wakers.by_service(Part::Routes),
+        )
         .watches_stream_with(
             http_routes(scope),
-            by_service(directory),
+            wakers.by_service(Part::Routes),
             router::http_routes("v1"),
         )
-        .watches_stream(scope.changes::<EndpointSlice>(), by_label(directory))
-        .watches_stream(crashing_pods(scope), by_owner(directory))
-        .watches_stream(scope.changes::<ConfigMap>(), by_config(store, "configmap"))
-        .watches_stream(scope.changes::<Secret>(), by_config(store, "secret"))
-}
-
-/// The Canaries that a workload concerns.
-fn by_workload<K: Resource>(
-    directory: &Arc<Directory>,
-) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
-    let directory = Arc::clone(directory);
-    move |object| directory.of_workload(&object.namespace().unwrap_or_default(), &object.name_any())
-}
-
-/// The Canaries that a Service or a route concerns.
-fn by_service<K: Resource>(
-    directory: &Arc<Directory>,
-) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
-    let directory = Arc::clone(directory);
-    move |object| directory.of_service(&object.namespace().unwrap_or_default(), &object.name_any())
-}
-
-/// The Canaries that the endpoints of a Service concern.
-fn by_label(
-    directory: &Arc<Directory>,
-) -> impl Fn(PartialObjectMeta<EndpointSlice>) -> Vec<Reference> + Send + Sync + 'static {
-    let directory = Arc::clone(directory);
-    move |slice| {
-        let namespace = slice.namespace().unwrap_or_default();
-        slice
-            .labels()
-            .get(pods::SERVICE_NAME)
-            .map(|service| directory.of_service(&namespace, service))
-            .unwrap_or_default()
-    }
-}
-
-/// The Canaries whose target a pod belongs to.
-fn by_owner(directory: &Arc<Directory>) -> impl Fn(Pod) -> Vec<Reference> + Send + Sync + 'static {
-    let directory = Arc::clone(directory);
-    move |pod| {
-        let namespace = pod.namespace().unwrap_or_default();
-        pods::workload(&pod)
-            .map(|workload| directory.of_target(&namespace, &workload))
-            .unwrap_or_default()
-    }
-}
-
-/// The Canaries whose target uses a config.
-fn by_config<K: Resource<DynamicType = ()>>(
-    store: &Store<Guarded>,
-    kind: &'static str,
-) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
-    let store = store.clone();
-    move |object| {
-        let key = format!("{kind}/{}", object.name_any());
-        let namespace = object.namespace();
-        let state = store.state();
-        let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
-        readable
-            .filter(|canary| {
-                let status = canary.status.as_ref();
-                canary.namespace() == namespace
-                    && status.is_some_and(|status| status.tracked_configs.contains_key(&key))
-            })
-            .map(|canary| {
-                let namespace = canary.namespace().unwrap_or_default();
-                ObjectRef::new(&canary.name_any()).within(&namespace)
-            })
-            .collect()
-    }
+        .watches_stream(scope.changes::<EndpointSlice>(), wakers.by_label())
+        .watches_stream(crashing_pods(scope), wakers.by_owner())
+        .watches_stream(scope.changes::<ConfigMap>(), wakers.by_config("configmap"))
+        .watches_stream(scope.changes::<Secret>(), wakers.by_config("secret"))
 }
