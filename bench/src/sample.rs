@@ -15,6 +15,19 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<u64> {
     Ok(total)
 }
 
+/// CPU time of all processes that a process has started and that still run, in nanoseconds.
+pub(crate) fn cpu_below(pid: u32) -> anyhow::Result<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let children = fs::read_to_string(task?.path().join("children"))?;
+        for child in children.split_whitespace() {
+            let child = child.parse()?;
+            total += cpu(child)? + cpu_below(child)?;
+        }
+    }
+    Ok(total)
+}
+
 /// Resident memory of a process, in kilobytes.
 pub(crate) fn memory(pid: u32) -> anyhow::Result<u64> {
     kilobytes(pid, "VmRSS:")

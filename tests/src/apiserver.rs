@@ -128,6 +128,11 @@ impl ApiServer {
         self.folder.path().join(AUDIT_LOG)
     }
 
+    /// The processes below which etcd and the API server run.
+    pub fn guards(&self) -> impl Iterator<Item = u32> {
+        self.guards.iter().map(Child::id)
+    }
+
     /// The address of the API server.
     pub fn url(&self) -> &str {
         &self.url

@@ -1,5 +1,6 @@
-//! What a controller asks of the API server while nothing happens.
+//! What a controller asks of the API server, by its audit log.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::time::Duration;
 
@@ -13,18 +14,36 @@ use super::stage::{CONTROLLER, Stage};
 pub(crate) async fn while_idle(stage: &Stage, time: Duration) -> Result<usize> {
     // What the last release left to do is done after an interval at most.
     tokio::time::sleep(INTERVAL).await;
-    let mut log =
-        std::fs::File::open(stage.server.audit_log()).context("failed to open the audit log")?;
-    log.seek(SeekFrom::End(0))?;
+    let requests = Requests::from_now(stage)?;
     tokio::time::sleep(time).await;
-    let mut requests = 0;
-    for line in BufReader::new(log).lines() {
-        // The last line may be written just now.
-        if let Ok(entry) = serde_json::from_str::<Value>(&line?) {
-            requests += usize::from(counts(&entry));
-        }
+    requests.count()
+}
+
+/// The controller's requests since a moment, less watches and leases.
+pub(crate) struct Requests {
+    log: File,
+}
+
+impl Requests {
+    /// Counts from here.
+    pub(crate) fn from_now(stage: &Stage) -> Result<Self> {
+        let log = File::open(stage.server.audit_log()).context("failed to open the audit log")?;
+        let mut requests = Self { log };
+        requests.log.seek(SeekFrom::End(0))?;
+        Ok(requests)
     }
-    Ok(requests)
+
+    /// How many there were.
+    pub(crate) fn count(self) -> Result<usize> {
+        let mut requests = 0;
+        for line in BufReader::new(self.log).lines() {
+            // The last line may be written just now.
+            if let Ok(entry) = serde_json::from_str::<Value>(&line?) {
+                requests += usize::from(counts(&entry));
+            }
+        }
+        Ok(requests)
+    }
 }
 
 fn counts(entry: &Value) -> bool {

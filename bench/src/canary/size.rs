@@ -12,6 +12,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
 use super::INTERVAL;
+use super::audit::Requests;
 use super::stage::{Controller, Stage};
 use crate::sample;
 
@@ -45,16 +46,21 @@ pub(crate) async fn measure(canaries: usize) -> Result<Vec<Figure>> {
     try_join_all(rolling.iter().map(|name| roll(&stage, name))).await?;
 
     let (from, cpu) = (clock::instant(), sample::cpu(id)?);
+    let (requests, server_cpu) = (Requests::from_now(&stage)?, server_cpu(&stage)?);
     tokio::time::sleep(WINDOW).await;
     let spent = sample::cpu(id)? - cpu;
+    let server_spent = self::server_cpu(&stage)? - server_cpu;
+    let window = from.elapsed().as_secs_f64();
     let lateness: Vec<f64> = rolling
         .iter()
         .flat_map(|name| lateness(&stage, name, from))
         .collect();
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let (cores, memory) = (
-        spent as f64 / from.elapsed().as_nanos() as f64,
+    let (cores, server_cores, memory, requests) = (
+        spent as f64 / 1e9 / window,
+        server_spent as f64 / 1e9 / window,
         sample::peak_memory(id)? as f64 / 1024.0,
+        requests.count()? as f64 / lateness.len().max(1) as f64,
     );
     let figure = |what: &str, unit: &str, value: Option<f64>| {
         Figure::new(format!("{canaries} canaries: {what}"), unit, value)
@@ -73,9 +79,20 @@ pub(crate) async fn measure(canaries: usize) -> Result<Vec<Figure>> {
             sample::percentile(&lateness, 0.99),
         )
         .at_most(LATE_SECONDS),
+        figure("API requests of a step", "", Some(requests)),
         figure("CPU while a tenth rolls", "cores", Some(cores)).at_most(MOST_CORES),
+        figure(
+            "CPU of API server and etcd while a tenth rolls",
+            "cores",
+            Some(server_cores),
+        ),
         figure("peak memory", "MiB", Some(memory)).at_most(MOST_MEBIBYTES),
     ])
+}
+
+/// CPU time of the API server and etcd so far, in nanoseconds.
+fn server_cpu(stage: &Stage) -> Result<u64> {
+    stage.server.guards().map(sample::cpu_below).sum()
 }
 
 /// Releases at a random moment of the interval, and waits for the first weight.
