@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fairlead_runtime::args::{Admin, Log};
 
-use crate::exit_at::Moment;
+use crate::fault::Fault;
 use crate::outgoing::address::Permission;
 
 /// Installs the mesh that MeshInstalls describe, and runs Canaries.
@@ -31,10 +31,9 @@ pub struct Args {
     /// `loopback`, `link-local`, `node`, `api-server`, or a host as the URL names it.
     #[arg(long, env = "FAIRLEAD_ALLOW_OUTGOING", value_delimiter = ',')]
     pub allow_outgoing: Vec<Permission>,
-    /// Ends the process abruptly at one of its writes, `before:3` or `after:3`, or holds that write
-    /// until `SIGUSR1`, `held:3`; for tests of restarts.
-    #[arg(long, env = "FAIRLEAD_EXIT_AT_WRITE", hide = true)]
-    pub exit_at_write: Option<Moment>,
+    /// What goes wrong at one of the process' writes, such as `before:3`: it ends; for tests.
+    #[arg(long, env = "FAIRLEAD_FAULT", hide = true)]
+    pub fault: Option<Fault>,
     /// What MeshInstalls deploy.
     #[command(flatten)]
     pub images: Images,

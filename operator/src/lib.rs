@@ -22,9 +22,9 @@ pub mod args;
 pub mod canary;
 pub mod context;
 pub mod dry_run;
-pub mod exit_at;
 #[cfg(test)]
 mod fake;
+pub mod fault;
 pub mod mesh_install;
 pub mod notify;
 pub mod outgoing;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use fairlead_controller::client;
 use fairlead_operator::args::Args;
-use fairlead_operator::exit_at;
+use fairlead_operator::fault;
 use fairlead_runtime::{shutdown, telemetry};
 
 #[tokio::main]
@@ -18,8 +18,8 @@ async fn main() -> anyhow::Result<()> {
     let client = client::connect()
         .await
         .context("failed to connect to the cluster")?;
-    let client = match args.exit_at_write {
-        Some(moment) => exit_at::client(client, moment),
+    let client = match args.fault {
+        Some(fault) => fault::client(client, fault),
         None => client,
     };
     fairlead_operator::run(client, args, shutdown).await

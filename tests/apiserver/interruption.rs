@@ -3,8 +3,9 @@
 //!
 //! The matrix is generated: every strategy, with every kind of target and both outcomes, is
 //! rehearsed once to count its writes. Then, at each of them, its operator ends before or after it,
-//! or sends it late, when another leader has come to the end; in some rollouts people also release,
-//! revert, edit, suspend or delete in between.
+//! or sends it late, when another leader has come to the end; or it lives on, and the API server
+//! refuses the write, loses its answer or is away, or its watches are late or break; in some
+//! rollouts people also release, revert, edit, suspend or delete in between.
 
 mod case;
 mod edit;
@@ -57,8 +58,8 @@ async fn a_sample_of_interruptions_leads_to_the_same_end() -> Result<()> {
     let rollouts = Rollout::all().into_iter().step_by(5).collect();
     let choice = Choice {
         only: String::new(),
-        // What is done at each write comes in threes and eights: this meets all of it.
-        pace: 11,
+        // What is done at each write comes in eights and sixteens: this meets all of it.
+        pace: 27,
         edits: true,
     };
     play(rollouts, &choice).await?.conclude()

@@ -1,4 +1,4 @@
-//! The operator as a process: started, stopped, and told to die at one of its writes.
+//! The operator as a process: started, stopped, and met by a fault at one of its writes.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -24,12 +24,11 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts it; with `moment`, such as `before:3` or `after:3`, it dies at that write of its own,
-    /// and with `held:3` it holds that write back until `SIGUSR1`.
-    pub fn start(&self, moment: Option<&str>) -> Result<Child> {
+    /// Starts it; with `fault`, such as `before:3`, it meets that at a write of its own.
+    pub fn start(&self, fault: Option<&str>) -> Result<Child> {
         let mut command = self.command()?;
-        if let Some(moment) = moment {
-            command.env("FAIRLEAD_EXIT_AT_WRITE", moment);
+        if let Some(fault) = fault {
+            command.env("FAIRLEAD_FAULT", fault);
         }
         command.spawn().context("failed to start the operator")
     }

@@ -46,23 +46,62 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// The operator ends or is paused, people do something or nothing, and another one is started.
+/// The operator ends or is paused, people do something or nothing, and another one is started; or
+/// the API server misbehaves, and the operator lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Interruption {
-    pub(super) side: Side,
+    pub(super) kind: Kind,
     /// Counted from 1.
     pub(super) write: usize,
     pub(super) edit: Option<Edit>,
 }
 
-/// Whether the API server has heard of the write.
+/// What goes wrong at a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Side {
-    /// It never hears of it.
+pub(super) enum Kind {
+    /// The operator ends, and the API server never hears of the write.
     Before,
+    /// The operator ends when the API server has heard of it.
     After,
-    /// It hears of it when another leader has brought the rollout to its end.
-    Late,
+    /// The API server hears of it when another leader has brought the rollout to its end.
+    Held,
+    /// The API server answers that somebody else was first.
+    Conflict,
+    /// The API server has taken it, and its answer is lost.
+    Unanswered,
+    /// The API server is away for a moment.
+    Away,
+    /// Watches are late from there on.
+    Lagging,
+    /// All watches break.
+    Broken,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Before,
+        Self::After,
+        Self::Held,
+        Self::Conflict,
+        Self::Unanswered,
+        Self::Away,
+        Self::Lagging,
+        Self::Broken,
+    ];
+
+    /// As the operator reads it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+            Self::Held => "held",
+            Self::Conflict => "conflict",
+            Self::Unanswered => "unanswered",
+            Self::Away => "away",
+            Self::Lagging => "lagging",
+            Self::Broken => "broken",
+        }
+    }
 }
 
 impl Rollout {
@@ -82,13 +121,13 @@ impl Rollout {
     }
 
     /// All that is done to it at one of its writes: its operator ends before or after it, or is paused
-    /// and loses its lease; and, in some rollouts, people edit something before there is another one.
+    /// and loses its lease; or what it talks to misbehaves; and, in some rollouts, people edit
+    /// something before there is another operator.
     pub(super) fn interruptions(self, write: usize) -> Vec<Interruption> {
-        let interruption = |side, edit| Interruption { side, write, edit };
-        let sides = [Side::Before, Side::After, Side::Late];
-        let mut all: Vec<Interruption> = sides.map(|side| interruption(side, None)).into();
+        let interruption = |kind, edit| Interruption { kind, write, edit };
+        let mut all: Vec<Interruption> = Kind::ALL.map(|kind| interruption(kind, None)).into();
         if self.is_edited() {
-            all.extend(Edit::ALL.map(|edit| interruption(Side::After, Some(edit))));
+            all.extend(Edit::ALL.map(|edit| interruption(Kind::After, Some(edit))));
         }
         all
     }
@@ -233,19 +272,14 @@ impl fmt::Display for Rollout {
 
 impl Interruption {
     /// As the operator reads it.
-    pub(super) fn moment(self) -> String {
-        let side = match self.side {
-            Side::Before => "before",
-            Side::After => "after",
-            Side::Late => "held",
-        };
-        format!("{side}:{}", self.write)
+    pub(super) fn fault(self) -> String {
+        format!("{}:{}", self.kind.as_str(), self.write)
     }
 }
 
 impl fmt::Display for Interruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.moment())?;
+        f.write_str(&self.fault())?;
         match self.edit {
             Some(edit) => write!(f, " and {edit:?}"),
             None => Ok(()),

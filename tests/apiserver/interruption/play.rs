@@ -1,5 +1,7 @@
-//! Plays one case: a rollout, an operator that ends on the way, another one that goes on.
+//! Plays one case: a rollout, an operator that meets a fault on the way, another one that goes on
+//! where the first has ended.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -24,7 +26,7 @@ const STILL: usize = 5;
 
 /// What was seen of one case.
 pub(super) struct Told {
-    /// The phase in which the operator ended; `None` when it never did.
+    /// The phase in which the operator met its fault; `None` when it never did.
     pub(super) interrupted: Option<CanaryPhase>,
     /// The writes of the operator that was started first.
     pub(super) writes: Vec<String>,
@@ -44,8 +46,9 @@ pub(super) async fn play(
 ) -> Result<Told> {
     let edit = interruption.and_then(|one| one.edit);
     prepare(scene, rollout, edit).await?;
-    let moment = interruption.map_or_else(|| NEVER.to_owned(), Interruption::moment);
-    let mut operator = scene.operator.start(Some(&moment))?;
+    let fault = interruption.map_or_else(|| NEVER.to_owned(), Interruption::fault);
+    let mut operator = scene.operator.start(Some(&fault))?;
+    let met = Cell::new(None);
     let first = tokio::select! {
         status = operator.wait() => {
             let killed = interruption.is_some() && !status?.success();
@@ -53,9 +56,14 @@ pub(super) async fn play(
             None
         }
         said = until_said(scene, "held") => said.map(|()| None)?,
+        error = note_phase(scene, &met) => bail!(error),
         told = tell(scene, rollout, Release::Due, end) => Some(told?),
     };
-    let interrupted = first.is_none().then(|| scene.history.phase());
+    let interrupted = if first.is_none() {
+        Some(scene.history.phase())
+    } else {
+        met.get()
+    };
     let release = Release::of(&scene.image("podinfo").await?);
     let (prepared, end) = match first {
         Some(told) => told,
@@ -91,6 +99,15 @@ pub(super) async fn play(
         versions: scene.history.versions().len(),
         end,
     })
+}
+
+/// Notes the phase in which the operator has met a fault that it survives.
+async fn note_phase(scene: &Scene, met: &Cell<Option<CanaryPhase>>) -> anyhow::Error {
+    if let Err(error) = until_said(scene, "met").await {
+        return error;
+    }
+    met.set(Some(scene.history.phase()));
+    std::future::pending().await
 }
 
 /// Lets an operator send the write that it holds back.

@@ -62,7 +62,7 @@ impl Report {
                         self.count("target", format!("{:?}", rollout.target));
                         self.count("outcome", format!("{:?}", rollout.outcome));
                         self.count("phase", phase.to_string());
-                        self.count("side", format!("{:?}", interruption.side));
+                        self.count("fault", format!("{:?}", interruption.kind));
                         let edit = interruption.edit.map(|edit| format!("{edit:?} in {phase}"));
                         self.count("edit", edit.unwrap_or_else(|| "none".to_owned()));
                     }
