@@ -1,5 +1,6 @@
 //! What a controller asks of the API server, by its audit log.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(crate) async fn while_idle(stage: &Stage, time: Duration) -> Result<usize> {
     tokio::time::sleep(INTERVAL).await;
     let requests = Requests::from_now(stage)?;
     tokio::time::sleep(time).await;
-    requests.count()
+    Ok(requests.by_kind()?.values().sum())
 }
 
 /// The controller's requests since a moment, less watches and leases.
@@ -33,17 +34,32 @@ impl Requests {
         Ok(requests)
     }
 
-    /// How many there were.
-    pub(crate) fn count(self) -> Result<usize> {
-        let mut requests = 0;
+    /// How many there were, by verb and resource such as `update canaries/status`.
+    pub(crate) fn by_kind(self) -> Result<BTreeMap<String, usize>> {
+        let mut requests = BTreeMap::new();
         for line in BufReader::new(self.log).lines() {
             // The last line may be written just now.
-            if let Ok(entry) = serde_json::from_str::<Value>(&line?) {
-                requests += usize::from(counts(&entry));
+            let Ok(entry) = serde_json::from_str::<Value>(&line?) else {
+                continue;
+            };
+            if counts(&entry) {
+                *requests.entry(kind(&entry)).or_default() += 1;
             }
         }
         Ok(requests)
     }
+}
+
+fn kind(entry: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let object = &entry["objectRef"];
+    let resource = [text(&object["resource"]), text(&object["subresource"])];
+    let resource = resource.join("/");
+    format!(
+        "{} {}",
+        text(&entry["verb"]),
+        resource.trim_end_matches('/')
+    )
 }
 
 fn counts(entry: &Value) -> bool {

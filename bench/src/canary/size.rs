@@ -56,12 +56,13 @@ pub(crate) async fn measure(canaries: usize) -> Result<Vec<Figure>> {
         .flat_map(|name| lateness(&stage, name, from))
         .collect();
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let (cores, server_cores, memory, requests) = (
+    let (cores, server_cores, memory, share) = (
         spent as f64 / 1e9 / window,
         server_spent as f64 / 1e9 / window,
         sample::peak_memory(id)? as f64 / 1024.0,
-        requests.count()? as f64 / lateness.len().max(1) as f64,
+        1.0 / lateness.len().max(1) as f64,
     );
+    let requests = per_step(requests, share)?;
     let figure = |what: &str, unit: &str, value: Option<f64>| {
         Figure::new(format!("{canaries} canaries: {what}"), unit, value)
     };
@@ -88,6 +89,17 @@ pub(crate) async fn measure(canaries: usize) -> Result<Vec<Figure>> {
         ),
         figure("peak memory", "MiB", Some(memory)).at_most(MOST_MEBIBYTES),
     ])
+}
+
+/// The requests of a step, each kind told.
+fn per_step(requests: Requests, share: f64) -> Result<f64> {
+    let mut all = 0.0;
+    for (kind, number) in requests.by_kind()? {
+        let number = share * f64::from(u32::try_from(number)?);
+        say(format!("    a step: {number:.2} {kind}"));
+        all += number;
+    }
+    Ok(all)
 }
 
 /// CPU time of the API server and etcd so far, in nanoseconds.

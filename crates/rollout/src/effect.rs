@@ -105,6 +105,8 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// To be told to people.
     pub events: Vec<Event>,
+    /// The answers that were taken; one that comes during a pause is not, and is asked for again.
+    pub heard: Vec<ProbeKey>,
     /// When to look again.
     pub requeue: Requeue,
     /// What is going on, in one sentence for the status.

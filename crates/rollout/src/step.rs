@@ -26,6 +26,7 @@ use crate::effect::{Decision, Effect, Requeue};
 use crate::event::{Event, Reason, Severity};
 use crate::observation::{Observation, Readiness, Revision, Role};
 use crate::phase::Phase;
+use crate::probe::ProbeKey;
 use crate::state::{Round, Run, State};
 use crate::strategy::Strategy;
 
@@ -47,6 +48,7 @@ pub fn step(strategy: &Strategy, state: &State, seen: &Observation, now: Timesta
         state: state.clone().written_by(now),
         effects: Vec::new(),
         events: Vec::new(),
+        heard: Vec::new(),
         wake: None,
     };
     let (message, held) = machine.drive();
@@ -55,6 +57,7 @@ pub fn step(strategy: &Strategy, state: &State, seen: &Observation, now: Timesta
         state: machine.state,
         effects: machine.effects,
         events: machine.events,
+        heard: machine.heard,
         requeue: machine.wake.map_or(Requeue::OnChange, Requeue::At),
         message,
         held,
@@ -69,6 +72,7 @@ struct Machine<'a> {
     state: State,
     effects: Vec<Effect>,
     events: Vec<Event>,
+    heard: Vec<ProbeKey>,
     wake: Option<Timestamp>,
 }
 

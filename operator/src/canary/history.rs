@@ -129,19 +129,11 @@ fn close(history: &mut RunHistory, state: &State, now: Timestamp) {
     }
 }
 
-/// The answers that the machine has taken; one that comes during a pause is asked for again.
+/// The answers that the machine has taken.
 fn heard<'a>(moment: &'a Moment<'_>) -> Vec<&'a (ProbeKey, Reply)> {
-    let asked = |state: &'a State| {
-        let run = state.run.as_ref()?;
-        let probe = run.round.asked.as_deref()?;
-        Some((run.id, run.step, run.round.attempt, probe))
-    };
-    let (open, still) = (asked(moment.before), asked(&moment.decision.state));
-    let replies = moment.replies.iter().filter(|(key, _)| {
-        let this = Some((key.run, key.step, key.attempt, key.probe.as_str()));
-        this == open && this != still
-    });
-    replies.collect()
+    let heard = &moment.decision.heard;
+    let replies = moment.replies.iter();
+    replies.filter(|(key, _)| heard.contains(key)).collect()
 }
 
 /// What was decided, each with a sentence.
@@ -249,21 +241,17 @@ fn cut(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fairlead_rollout::{Event, Reason, Requeue, Revision, Round, Weight};
+    use fairlead_rollout::{Event, Reason, Requeue, Revision, Weight};
 
     use super::*;
     use crate::analysis::{Finding, Range};
 
-    fn state(run: u64, step: u32, asked: Option<&str>) -> State {
+    fn state(run: u64, step: u32) -> State {
         State {
             phase: Some(Phase::Progressing),
             run: Some(Run {
                 step,
                 weight: Weight::clamped(i64::from(step) * 10),
-                round: Round {
-                    asked: asked.map(ToOwned::to_owned),
-                    ..Round::default()
-                },
                 ..Run::new(run, Revision(format!("r{run}")))
             }),
             ..State::default()
@@ -280,6 +268,7 @@ mod tests {
             state,
             effects: Vec::new(),
             events: told.collect(),
+            heard: Vec::new(),
             requeue: Requeue::OnChange,
             message: String::new(),
             held: false,
@@ -326,7 +315,10 @@ mod tests {
     ) {
         let moment = Moment {
             before,
-            decision,
+            decision: &Decision {
+                heard: replies.iter().map(|(key, _)| key.clone()).collect(),
+                ..decision.clone()
+            },
             replies,
             now: at(second),
         };
@@ -336,15 +328,12 @@ mod tests {
     #[test]
     fn a_check_is_one_decision_with_all_its_answers() {
         let mut status = CanaryStatus::default();
-        let (asked, measured) = (
-            state(1, 1, Some("rollout/load")),
-            state(1, 1, Some("metrics")),
-        );
+        let checked = state(1, 1);
         let hook = [reply(1, 1, "rollout/load", Verdict::Passed, &[])];
         note(
             &mut status,
-            &asked,
-            &decision(measured.clone(), &[]),
+            &checked,
+            &decision(checked.clone(), &[]),
             &hook,
             1,
         );
@@ -352,8 +341,8 @@ mod tests {
         let metrics = [reply(1, 1, "metrics", Verdict::Passed, &[0.5])];
         note(
             &mut status,
-            &measured,
-            &decision(state(1, 2, None), &[]),
+            &checked,
+            &decision(state(1, 2), &[]),
             &metrics,
             2,
         );
@@ -379,15 +368,9 @@ mod tests {
             (Reason::CheckFailed, "check failed"),
             (Reason::RolledBack, "rolled back"),
         ];
-        let mut after = decision(state(1, 1, None), &told);
+        let mut after = decision(state(1, 1), &told);
         after.state.phase = Some(Phase::Failed);
-        note(
-            &mut status,
-            &state(1, 1, Some("metrics")),
-            &after,
-            &metrics,
-            9,
-        );
+        note(&mut status, &state(1, 1), &after, &metrics, 9);
         let run = &status.history[0];
         assert_eq!(run.outcome, Some(RunOutcome::Failed));
         assert_eq!(run.ended_at, Some(MicroTime(at(9))));
@@ -403,15 +386,14 @@ mod tests {
     #[test]
     fn an_answer_that_the_machine_did_not_take_is_not_written_down() {
         let mut status = CanaryStatus::default();
-        let paused = state(1, 1, Some("metrics"));
-        let metrics = [reply(1, 1, "metrics", Verdict::Passed, &[0.5])];
-        note(
-            &mut status,
-            &paused,
-            &decision(paused.clone(), &[]),
-            &metrics,
-            1,
-        );
+        let paused = state(1, 1);
+        let moment = Moment {
+            before: &paused,
+            decision: &decision(paused.clone(), &[]),
+            replies: &[reply(1, 1, "metrics", Verdict::Passed, &[0.5])],
+            now: at(1),
+        };
+        record(&mut status, &moment);
         assert_eq!(status.history, []);
     }
 
@@ -420,8 +402,8 @@ mod tests {
         let mut status = CanaryStatus::default();
         for second in 0..5 {
             let told = [(Reason::CommandRefused, "no")];
-            let again = decision(state(1, 1, None), &told);
-            note(&mut status, &state(1, 1, None), &again, &[], second);
+            let again = decision(state(1, 1), &told);
+            note(&mut status, &state(1, 1), &again, &[], second);
         }
         let made = &status.history[0].decisions;
         assert_eq!((made.len(), made[0].count), (1, Some(5)));
@@ -439,8 +421,8 @@ mod tests {
             let values = [f64::MAX; 50];
             let failed = Verdict::Failed(long.clone());
             let metrics = [reply(number, step, "metrics", failed, &values)];
-            let before = state(number, step, Some("metrics"));
-            let after = decision(state(number, step, None), &told);
+            let before = state(number, step);
+            let after = decision(state(number, step), &told);
             note(&mut status, &before, &after, &metrics, second);
             let size = serde_json::to_vec(&status.history).unwrap().len();
             assert!(size <= MOST_BYTES, "{size}");

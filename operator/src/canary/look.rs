@@ -171,12 +171,16 @@ impl<'a> Look<'a> {
 
     /// Whether a decision does no harm should the world be another one by now: it changes nothing
     /// in the cluster, and what it asks and tells follows a write that the Canary's version guards.
+    /// To read metrics once more does no harm either.
     fn may_be_out_of_date(&self, before: &State, decision: &Decision) -> bool {
         let uid = self.canary.uid().unwrap_or_default();
         let is_guarded = decision.state != *before;
         let may = |effect: &Effect| {
-            let question = effect.question();
-            question.is_some_and(|key| is_guarded || self.context.desk.has(&uid, key))
+            let Effect::Ask { key, probe } = effect else {
+                return false;
+            };
+            let only_reads = matches!(probe, Probe::Metrics(_));
+            only_reads || is_guarded || self.context.desk.has(&uid, key)
         };
         decision.effects.iter().all(may) && (is_guarded || decision.events.is_empty())
     }

@@ -1,7 +1,8 @@
 //! The order in which hooks and metrics are asked, and what is done once all agree. Pure.
 //!
-//! A question is stored before it is asked and its answer before the next one, so that a restart
-//! repeats at most the question in doubt, with the same key.
+//! A question to a hook is stored before it is asked and its answer before the next one, so that a
+//! restart repeats at most the question in doubt, with the same key. Metrics are only read: to ask
+//! for them leaves no trace.
 
 use super::stage;
 use super::{Machine, Pause, Turn, after};
@@ -137,6 +138,7 @@ impl Machine<'_> {
             let Some(answer) = seen.answers.iter().find(|answer| answer.key == key) else {
                 return self.ask(probe, key);
             };
+            self.heard.push(key);
             if let Some(objection) = self.hear(probe, &answer.verdict)? {
                 return Ok(Some(objection));
             }
@@ -145,10 +147,12 @@ impl Machine<'_> {
     }
 
     fn ask<T>(&mut self, probe: &Probe, key: ProbeKey) -> Turn<T> {
-        self.run()?.round.asked = Some(key.probe.clone());
         let message = match probe {
-            Probe::Metrics(_) => "measuring".to_owned(),
-            Probe::Hook { kind, name } => format!("calling {kind} hook {name}"),
+            Probe::Metrics(_) => self.waits_for_check()?,
+            Probe::Hook { kind, name } => {
+                self.run()?.round.asked = Some(key.probe.clone());
+                format!("calling {kind} hook {name}")
+            }
         };
         let probe = probe.clone();
         self.act(Effect::Ask { key, probe }, message)

@@ -118,10 +118,15 @@ impl Machine<'_> {
 
     /// Waits for the next check, and says what else is waited for.
     pub(super) fn idle(&mut self) -> Last {
-        let run = self.run()?.clone();
         if self.awaits_person() {
             return held(self.describe_pause());
         }
+        wait(self.waits_for_check()?)
+    }
+
+    /// Where the run stands, between two checks and while one reads metrics.
+    pub(super) fn waits_for_check(&mut self) -> Turn<String> {
+        let run = self.run()?.clone();
         let stage = words(self.strategy, &run);
         let split = self.bind(crate::weight::Split {
             canary: run.weight,
@@ -133,7 +138,7 @@ impl Machine<'_> {
             (None, Some(Stay::Lasting(end))) => format!("it lasts until {end}, with checks"),
             (None, Some(Stay::Paused) | None) => "waiting for the next check".to_owned(),
         };
-        wait(format!(
+        Ok(format!(
             "{stage}traffic is {split} (primary/canary); {rest}"
         ))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fairlead_rollout::{
-    Decision, Effect, Observation, Phase, ProbeKey, Reason, Revision, Split, State, Weight,
+    Decision, Effect, Observation, Phase, Probe, ProbeKey, Reason, Revision, Split, State, Weight,
 };
 
 /// Remembers what it needs to judge the next move.
@@ -157,13 +157,13 @@ impl Checker {
                 let primary = seen.primary.as_ref().expect("a primary");
                 assert_eq!(primary.revision, None, "it says already what it runs");
             }
-            Effect::Ask { key, .. } => {
+            Effect::Ask { key, probe } => {
                 let run = stored.run.as_ref().expect("a run");
-                assert_eq!(
-                    run.round.asked.as_ref(),
-                    Some(&key.probe),
-                    "asked before it was noted"
-                );
+                let noted = match probe {
+                    Probe::Hook { .. } => Some(&key.probe),
+                    Probe::Metrics(_) => None,
+                };
+                assert_eq!(run.round.asked.as_ref(), noted, "asked before it was noted");
                 assert!(
                     !self.answered.contains(key),
                     "{key} was asked after its answer"
