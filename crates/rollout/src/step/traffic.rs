@@ -44,13 +44,12 @@ impl Machine<'_> {
             since: self.now,
             in_effect: None,
         });
-        let message = format!("moving traffic from {split} to {want} (primary/canary)");
         self.act(
             Effect::SetSplit {
                 from: split,
                 to: want,
             },
-            message,
+            moving(split, want),
         )
     }
 
@@ -90,9 +89,7 @@ impl Machine<'_> {
         if !self.seen.acked && self.now < deadline {
             self.state.traffic = Some(intent);
             self.wake_at(deadline);
-            return wait(format!(
-                "waiting for the proxies to take {want} (primary/canary)"
-            ));
+            return wait(moving(intent.before, want));
         }
         if !self.seen.acked {
             self.tell(
@@ -136,4 +133,12 @@ impl Machine<'_> {
         }
         Ok(())
     }
+}
+
+/// The same from the intent to the last proxy's word: one text, one write of the status.
+fn moving(from: Split, to: Split) -> String {
+    if from == to {
+        return format!("waiting for the proxies to take {to} (primary/canary)");
+    }
+    format!("moving traffic from {from} to {to} (primary/canary); waiting for the proxies")
 }
