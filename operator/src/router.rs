@@ -208,7 +208,7 @@ impl RoutePlan {
 }
 
 /// Routes as they were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routes {
     /// The split that they hold; `None` when they do not exist or do not lead to us.
     pub split: Option<Split>,
@@ -220,6 +220,8 @@ pub struct Routes {
     pub version: Option<String>,
     /// What the Canary asks for and their author has decided otherwise, and the fix.
     pub conflict: Option<String>,
+    /// The object that holds them, if it is someone else's.
+    pub foreign: Option<Box<DynamicObject>>,
 }
 
 /// One way to divide traffic.

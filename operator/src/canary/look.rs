@@ -2,8 +2,8 @@
 //!
 //! This file knows the order of things; what each of them is stands in the file of its name.
 //!
-//! A round first relies on what is known. Where that leads to a change of the cluster, everything
-//! is read again and decided again before it is made.
+//! A round first relies on what is known. Where that leads to a change of the cluster, what must be
+//! true of the cluster then is read again, and it is decided again, before the change is made.
 
 use std::time::Duration;
 
@@ -117,13 +117,17 @@ impl<'a> Look<'a> {
             command: steer::request(&self.canary),
         };
         let known = self.known(grounds, &before);
-        let is_fresh = self.is_current && known.is_nothing();
+        let has_all = self.is_current && known.is_nothing();
         let world = self.observe(heard, deleting, &before, known).await?;
         // pure
         let now = micros(clock::now());
         let decision = step(&self.plan.strategy, &before, &world.observation, now);
-        if !is_fresh && !self.may_be_out_of_date(&before, &decision) {
-            return self.start_anew().await;
+        let needed = self.grounds_for(&before, &decision);
+        if !has_all && needed > grounds {
+            return match needed {
+                Grounds::Fresh => self.start_anew().await,
+                Grounds::Known | Grounds::Pods => Ok(Round::Next(needed)),
+            };
         }
         self.plan.route.follow(&decision.state);
         // client required
@@ -169,20 +173,42 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whether a decision does no harm should the world be another one by now: it changes nothing
-    /// in the cluster, and what it asks and tells follows a write that the Canary's version guards.
-    /// To read metrics once more does no harm either.
-    fn may_be_out_of_date(&self, before: &State, decision: &Decision) -> bool {
+    /// What a decision must rely on.
+    ///
+    /// One that changes nothing in the cluster does no harm should the world be another one by now,
+    /// if what it asks and tells follows a write that the Canary's version guards; nor does it to
+    /// read metrics once more. A change of weights is guarded by both objects' versions: only what
+    /// pods can take must have been read just now.
+    fn grounds_for(&self, before: &State, decision: &Decision) -> Grounds {
         let uid = self.canary.uid().unwrap_or_default();
         let is_guarded = decision.state != *before;
-        let may = |effect: &Effect| {
-            let Effect::Ask { key, probe } = effect else {
-                return false;
-            };
-            let only_reads = matches!(probe, Probe::Metrics(_));
-            only_reads || is_guarded || self.context.desk.has(&uid, key)
+        let of_effect = |effect: &Effect| match effect {
+            Effect::Ask {
+                probe: Probe::Metrics(_),
+                ..
+            } => Grounds::Known,
+            Effect::Ask { key, .. } if is_guarded || self.context.desk.has(&uid, key) => {
+                Grounds::Known
+            }
+            Effect::SetSplit { .. } if is_guarded => Grounds::Pods,
+            Effect::Ask { .. }
+            | Effect::SetSplit { .. }
+            | Effect::Prepare
+            | Effect::CreatePrimary { .. }
+            | Effect::Route { .. }
+            | Effect::ScaleCanary { .. }
+            | Effect::PromotePrimary { .. }
+            | Effect::RestorePrimary { .. }
+            | Effect::MarkPrimary { .. }
+            | Effect::GiveBack => Grounds::Fresh,
         };
-        decision.effects.iter().all(may) && (is_guarded || decision.events.is_empty())
+        let of_events = if is_guarded || decision.events.is_empty() {
+            Grounds::Known
+        } else {
+            Grounds::Fresh
+        };
+        let of_effects = decision.effects.iter().map(of_effect).max();
+        of_effects.unwrap_or(Grounds::Known).max(of_events)
     }
 
     /// What need not be read in this round.
@@ -195,7 +221,8 @@ impl<'a> Look<'a> {
         let is_bound = self.plan.route.affinity.is_some();
         match grounds {
             Grounds::Known if !is_bound && !state.is_foreign() => known,
-            Grounds::Known | Grounds::Fresh => Known::default(),
+            Grounds::Pods if !is_bound && !state.is_foreign() => known.without_pods(),
+            Grounds::Known | Grounds::Pods | Grounds::Fresh => Known::default(),
         }
     }
 
@@ -506,10 +533,12 @@ impl<'a> Look<'a> {
 }
 
 /// What a round relies on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Grounds {
     /// What is known, as long as no watch has told of a change.
     Known,
+    /// The same, with workloads and endpoints as they have just been read.
+    Pods,
     /// What has just been read.
     Fresh,
 }

@@ -67,6 +67,13 @@ impl Known {
             && self.configs.is_none()
     }
 
+    /// The rest, when what pods can take is to be read.
+    pub(super) fn without_pods(mut self) -> Self {
+        self.forget(Part::Workloads);
+        self.forget(Part::Endpoints);
+        self
+    }
+
     /// Takes a part out.
     pub(super) fn forget(&mut self, part: Part) {
         match part {

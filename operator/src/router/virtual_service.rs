@@ -87,7 +87,8 @@ impl Router for VirtualServices {
             let Some(found) = self.find(plan).await? else {
                 return Ok(Routes::default());
             };
-            let routes = if is_ours(&found, &plan.owner) {
+            let is_ours = is_ours(&found, &plan.owner);
+            let routes = if is_ours {
                 created::read(plan, &found)
             } else {
                 adopted::read(plan, &found)
@@ -95,6 +96,7 @@ impl Router for VirtualServices {
             Ok(Routes {
                 acked: is_acked(&found),
                 version: found.resource_version(),
+                foreign: (!is_ours).then(|| Box::new(found)),
                 ..routes
             })
         })
@@ -107,10 +109,8 @@ impl Router for VirtualServices {
         seen: &'a Routes,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let found = self.find(plan).await?;
-            let foreign = found.filter(|found| !is_ours(found, &plan.owner));
-            if let Some(found) = foreign {
-                let patch = adopted::patch(plan, &found, split, seen.version.as_deref())?;
+            if let Some(found) = &seen.foreign {
+                let patch = adopted::patch(plan, found, split, seen.version.as_deref())?;
                 return self.patch_adopted(plan, patch).await;
             }
             let object = created::build(plan, split, seen.version.as_deref());
