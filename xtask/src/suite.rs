@@ -9,8 +9,8 @@ use crate::{Environment, cache, process, test, tools};
 /// A suite of its own; each leaves `target/suite/NAME.json`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
-    /// Stop the operator before and after each write of every kind of rollout; the end must be the
-    /// same.
+    /// Stop the operator, or let the API server misbehave, at each write of every kind of rollout;
+    /// the end must be the same.
     Interruptions,
 }
 
@@ -41,7 +41,11 @@ pub(crate) fn run(environment: &Environment, args: &Args) -> Result<()> {
     step(name, || {
         let arguments =
             format!("test --workspace --test apiserver -- --ignored --nocapture {test}");
-        process::run(test::cargo(&arguments).env("FAIRLEAD_SUITE_ONLY", &args.only))
+        process::run(
+            test::cargo(&arguments)
+                .env("FAIRLEAD_SUITE_ONLY", &args.only)
+                .env("FAIRLEAD_SUITE_PACE", args.pace.to_string()),
+        )
     })?;
     let counts = cache::workspace().join(format!("target/suite/{name}.json"));
     say(format!("as JSON: {}", counts.display()));

@@ -9,7 +9,7 @@ use fairlead_rollout::judgement::{
 };
 
 use super::random::Random;
-use super::traffic::{self, Disturbance, STEPS, Scene};
+use super::traffic::{self, Disturbance, Pace, STEPS, Scene};
 
 /// Comparisons that share the confidence of a run, as for a success rate and a latency.
 const METRICS: u32 = 2;
@@ -25,6 +25,7 @@ const EQUAL: Scene = Scene {
     primary: 0.01,
     excess: 0.0,
     disturbance: Disturbance::ALL,
+    pace: Pace::FINE,
 };
 
 /// How runs of one scene ended, in percent.
@@ -208,6 +209,21 @@ fn every_share_and_disturbance_reaches_the_pass_mark() {
             };
             hold(&format!("{name}, {}", percent(share)), scene, 500);
         }
+    }
+}
+
+/// Longer blocks, for meshes of many proxies.
+#[test]
+#[ignore = "takes a minute: cargo test --release -p fairlead-rollout --test judgement -- --ignored --nocapture"]
+fn blocks_of_eight_seconds_reach_the_pass_mark() {
+    head();
+    for share in [0.01, 0.1, 0.5] {
+        let scene = Scene {
+            shares: [share; STEPS],
+            pace: Pace::COARSE,
+            ..EQUAL
+        };
+        hold(&format!("all, {share}, blocks of 8 s"), scene, 1_000);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Simulated traffic of a rollout, with what disturbs real measurements.
 //!
-//! A second is one tick. Pods count requests and bad ones; a scraper reads them every other second,
-//! each at its own phase.
+//! What disturbs changes once a second. Pods count requests and bad ones; a scraper reads each of
+//! them at its own phase, as often as the pace says.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -20,8 +20,32 @@ use super::random::Random;
 pub(super) const SECONDS: u32 = 600;
 /// Steps of a run.
 pub(super) const STEPS: usize = 4;
-/// Milliseconds of a block: four scrapes.
-const BLOCK: i64 = 8_000;
+
+/// How closely the counters are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// Looks at the world in a second; counters grow between them.
+    pub ticks: u32,
+    /// Ticks between two scrapes of a pod, two at least.
+    pub scrape: u32,
+    /// Milliseconds of a block.
+    pub block: i64,
+}
+
+impl Pace {
+    /// The default: blocks of half a second, read once in each.
+    pub(super) const FINE: Self = Self {
+        ticks: 4,
+        scrape: 2,
+        block: 500,
+    };
+    /// Blocks of 8 seconds, read four times in each.
+    pub(super) const COARSE: Self = Self {
+        ticks: 1,
+        scrape: 2,
+        block: 8_000,
+    };
+}
 
 /// What a run is made of.
 #[derive(Clone, Copy)]
@@ -36,6 +60,8 @@ pub(super) struct Scene {
     pub excess: f64,
     /// What happens beside chance.
     pub disturbance: Disturbance,
+    /// How closely all that is looked at.
+    pub pace: Pace,
 }
 
 /// What happens beside chance.
@@ -91,7 +117,23 @@ struct Pod {
     requests: f64,
     bad: f64,
     wander: f64,
+    /// Its rate of bad requests in this second.
+    rate: f64,
     scraped: Option<(i64, Sample)>,
+}
+
+impl Pod {
+    /// Goes on to the next second.
+    fn change(&mut self, rate: f64, by: &Disturbance, random: &mut Random) {
+        self.wander = 0.9 * self.wander + 0.436 * random.normal();
+        let own = by.own_wander * self.wander - by.own_wander * by.own_wander / 2.0;
+        let mean = (rate * own.exp()).clamp(0.0, 0.95);
+        self.rate = if by.alike > 0.0 && mean > 0.0 {
+            random.beta(mean, by.alike)
+        } else {
+            mean
+        };
+    }
 }
 
 struct Fleet {
@@ -119,46 +161,41 @@ impl Fleet {
                 requests: 0.0,
                 bad: 0.0,
                 wander: random.normal(),
+                rate: 0.0,
                 scraped: None,
             });
         }
     }
 
-    fn serve(&mut self, requests: f64, rate: f64, disturbance: &Disturbance, random: &mut Random) {
+    /// Serves the requests of one tick; the first one of a second brings a rate of its own.
+    fn serve(&mut self, requests: f64, rate: Option<f64>, by: &Disturbance, random: &mut Random) {
         let each = requests / self.pods.len() as f64;
         for pod in &mut self.pods {
-            pod.wander = 0.9 * pod.wander + 0.436 * random.normal();
-            let own = (disturbance.own_wander * pod.wander
-                - disturbance.own_wander * disturbance.own_wander / 2.0)
-                .exp();
-            let mean = (rate * own).clamp(0.0, 0.95);
-            let rate = if disturbance.alike > 0.0 && mean > 0.0 {
-                random.beta(mean, disturbance.alike)
-            } else {
-                mean
-            };
+            if let Some(rate) = rate {
+                pod.change(rate, by, random);
+            }
             let served = random.poisson(each);
             pod.requests += served;
-            pod.bad += random.binomial(served, rate);
+            pod.bad += random.binomial(served, pod.rate);
         }
     }
 
-    fn scrape(
-        &mut self,
-        second: u32,
-        disturbance: &Disturbance,
-        random: &mut Random,
-    ) -> Vec<Reading> {
+    fn scrape(&mut self, tick: u32, scene: &Scene, random: &mut Random) -> Vec<Reading> {
+        let Scene {
+            disturbance, pace, ..
+        } = scene;
+        let ticks = f64::from(SECONDS * pace.ticks);
         for pod in &mut self.pods {
-            if random.is(disturbance.resets / f64::from(SECONDS) / 2.0) {
+            if random.is(disturbance.resets / ticks / 2.0) {
                 (pod.requests, pod.bad) = (0.0, 0.0);
             }
-            if second % 2 == pod.phase && !random.is(disturbance.late) {
+            if tick % pace.scrape == pod.phase && !random.is(disturbance.late) {
                 let counters = Sample {
                     requests: pod.requests,
                     bad: vec![pod.bad],
                 };
-                pod.scraped = Some((i64::from(second) * 1000, counters));
+                let at = i64::from(tick) * 1000 / i64::from(pace.ticks);
+                pod.scraped = Some((at, counters));
             }
         }
         let reading = |pod: &Pod| {
@@ -220,7 +257,8 @@ pub(super) fn blocks(scene: &Scene, random: &mut Random) -> Vec<Block> {
     let disturbance = &scene.disturbance;
     let mut canary = Fleet::new(Arm::Canary);
     let mut primary = Fleet::new(Arm::Primary);
-    let mut pairing = Pairing::new(BLOCK);
+    let Pace { ticks, block, .. } = scene.pace;
+    let mut pairing = Pairing::new(block);
     let mut weather = Weather::new(random);
     let mut blocks = Vec::new();
     let mean_share = scene.shares.iter().sum::<f64>() / STEPS as f64;
@@ -229,7 +267,7 @@ pub(super) fn blocks(scene: &Scene, random: &mut Random) -> Vec<Block> {
         let (daily, rate) = weather.advance(second, scene, random);
         let step = second * STEPS as u32 / SECONDS;
         let share = scene.shares[step as usize];
-        let load = mean_load * daily;
+        let load = mean_load * daily / f64::from(ticks);
         let replicas = if disturbance.autoscale {
             4.0f64.mul_add(daily, random.between(0.0, 1.2))
         } else {
@@ -237,11 +275,15 @@ pub(super) fn blocks(scene: &Scene, random: &mut Random) -> Vec<Block> {
         };
         primary.scale(replicas as usize, random);
         canary.scale(2, random);
-        canary.serve(load * share, rate + scene.excess, disturbance, random);
-        primary.serve(load * (1.0 - share), rate, disturbance, random);
-        let mut readings = canary.scrape(second, disturbance, random);
-        readings.extend(primary.scrape(second, disturbance, random));
-        blocks.extend(pairing.read(step, &readings));
+        for tick in second * ticks..(second + 1) * ticks {
+            let new = (tick % ticks == 0).then_some(rate);
+            let worse = new.map(|rate| rate + scene.excess);
+            canary.serve(load * share, worse, disturbance, random);
+            primary.serve(load * (1.0 - share), new, disturbance, random);
+            let mut readings = canary.scrape(tick, scene, random);
+            readings.extend(primary.scrape(tick, scene, random));
+            blocks.extend(pairing.read(step, &readings));
+        }
     }
     blocks
 }
