@@ -10,6 +10,7 @@ mod edits;
 mod fairlead;
 mod foretold;
 mod history;
+mod hooks;
 mod interruption;
 mod judgement;
 mod kinds;

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
 use crate::{
-    affinity, edits, foretold, judgement, kinds, migrate, promotion, providers, steps, takeover,
+    affinity, edits, foretold, hooks, judgement, kinds, migrate, promotion, providers, steps,
+    takeover,
 };
 
 /// Stories at a time: each has an operator of its own.
@@ -65,6 +66,10 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(affinity::a_gateway_keeps_clients_on_their_version(&stage)),
+        Box::pin(hooks::a_gate_knows_its_caller_and_a_check_can_end_the_run(
+            &stage,
+        )),
+        Box::pin(hooks::an_end_cannot_be_put_off(&stage)),
         Box::pin(steps::each_step_has_its_own_rules(&stage)),
         Box::pin(steps::a_step_that_waits_for_a_person_can_still_fail(&stage)),
         Box::pin(steps::steps_stand_alone(&stage)),

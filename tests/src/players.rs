@@ -48,6 +48,10 @@ pub struct Conditions {
     pub metric: String,
     /// What webhooks answer, by name; 200 when not named.
     pub hooks: BTreeMap<String, u16>,
+    /// What they say besides, by name; nothing when not named.
+    pub bodies: BTreeMap<String, String>,
+    /// What the header `Authorization` must be, by name; else they answer 401.
+    pub demanded: BTreeMap<String, String>,
     /// Images whose pods never become ready.
     pub broken: Vec<String>,
     /// Images whose pods become ready as the canary but not as the primary.
@@ -65,6 +69,8 @@ impl Default for Conditions {
         Self {
             metric: "100".to_owned(),
             hooks: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            demanded: BTreeMap::new(),
             broken: Vec::new(),
             broken_as_primary: Vec::new(),
             canary_lost: false,
@@ -153,19 +159,23 @@ async fn hook(
     State(world): State<World>,
     Path((namespace, name)): Path<(String, String)>,
     headers: http::HeaderMap,
-) -> http::StatusCode {
-    let key = headers
-        .get("idempotency-key")
-        .and_then(|key| key.to_str().ok())
-        .unwrap_or_default();
-    let status = world
-        .conditions(&namespace)
-        .hooks
-        .get(&name)
-        .copied()
-        .unwrap_or(200);
-    world.set(&namespace, |all| all.calls.push((name, key.to_owned())));
-    http::StatusCode::from_u16(status).unwrap_or_default()
+) -> (http::StatusCode, String) {
+    let header = |name| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let conditions = world.conditions(&namespace);
+    let demanded = conditions.demanded.get(&name);
+    let status = if demanded.is_some_and(|demanded| *demanded != header("authorization")) {
+        401
+    } else {
+        conditions.hooks.get(&name).copied().unwrap_or(200)
+    };
+    let body = conditions.bodies.get(&name).cloned().unwrap_or_default();
+    let key = header("idempotency-key");
+    world.set(&namespace, |all| all.calls.push((name, key)));
+    let status = http::StatusCode::from_u16(status).unwrap_or_default();
+    (status, body)
 }
 
 /// Plays the controllers of one namespace until the curtain falls.

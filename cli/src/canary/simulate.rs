@@ -202,12 +202,7 @@ fn told(finding: &Finding, at: Timestamp) -> Check {
         metric: finding.metric.clone(),
         values: finding.values.iter().map(ToString::to_string).collect(),
         limit: finding.range.to_string(),
-        verdict: match finding.verdict {
-            Verdict::Passed => "Passed",
-            Verdict::Failed(_) => "Failed",
-            Verdict::Error(_) => "Error",
-            Verdict::NoData(_) => "NoData",
-        },
+        verdict: finding.verdict.as_str(),
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Reason {
     AnalysisStarted,
     /// A check or a pre-rollout hook failed.
     CheckFailed,
+    /// A hook wants to be asked again later.
+    CheckPostponed,
     /// A split is in effect.
     WeightInEffect,
     /// The proxies did not confirm a split in time.
@@ -80,6 +82,7 @@ impl Reason {
             Self::RolloutHeld => "RolloutHeld",
             Self::AnalysisStarted => "AnalysisStarted",
             Self::CheckFailed => "CheckFailed",
+            Self::CheckPostponed => "CheckPostponed",
             Self::WeightInEffect => "WeightInEffect",
             Self::WeightUnconfirmed => "WeightUnconfirmed",
             Self::IncreaseHeld => "IncreaseHeld",
@@ -116,6 +119,7 @@ impl Reason {
             | Self::RevisionSuperseded
             | Self::Reverted
             | Self::AnalysisStarted
+            | Self::CheckPostponed
             | Self::WeightInEffect
             | Self::IterationStarted
             | Self::StepStarted

@@ -37,7 +37,7 @@ pub use phase::Phase;
 pub use probe::{HookKind, Probe, ProbeKey, Verdict};
 pub use rehearsal::{Ending, Rehearsal, Scene, rehearse};
 pub use stage::{Selection, Size, Stage};
-pub use state::{Intent, Place, Round, Run, Shortcut, State};
+pub use state::{Intent, Place, Postponed, Round, Run, Shortcut, State};
 pub use step::step;
 pub use strategy::{Hook, Plan, Strategy};
 pub use weight::{Ladder, Split, Weight};

@@ -63,6 +63,13 @@ impl State {
             *in_effect = in_effect.map(|time| now.min(time));
         }
         if let Some(run) = &mut self.run {
+            let ahead = run.checked_at.is_some_and(|time| time > now);
+            if let Some(postponed) = &mut run.postponed {
+                postponed.since = now.min(postponed.since);
+                if ahead {
+                    postponed.until = now;
+                }
+            }
             run.checked_at = run.checked_at.map(|time| now.min(time));
             if let Some(place) = &mut run.place {
                 place.since = now.min(place.since);
@@ -104,6 +111,8 @@ pub struct Run {
     pub returning: bool,
     /// When the last check or gate ended without a move.
     pub checked_at: Option<Timestamp>,
+    /// Whether a hook wants to be asked again later.
+    pub postponed: Option<Postponed>,
     /// The questions of the current attempt.
     pub round: Round,
     /// What was learned by comparing the canary with the primary.
@@ -116,6 +125,15 @@ pub struct Run {
     pub shortcut: Option<Shortcut>,
     /// Where it stands among explicit steps; `None` before the first.
     pub place: Option<Place>,
+}
+
+/// A hook wants to be asked again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Postponed {
+    /// Since when it has said so.
+    pub since: Timestamp,
+    /// When it is asked again.
+    pub until: Timestamp,
 }
 
 /// Where a run stands among explicit steps.
@@ -153,6 +171,7 @@ impl Run {
             withdrawn: false,
             returning: false,
             checked_at: None,
+            postponed: None,
             round: Round::default(),
             record: Record::default(),
             held_by: None,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{CanaryJudgement, CanaryStep, CrossNamespaceReference, Number};
+use super::{CanaryJudgement, CanaryStep, CrossNamespaceReference, Number, SecretName};
 use crate::networking::StringMatch;
 use crate::schema;
 
@@ -204,6 +204,13 @@ pub struct CanaryWebhook {
     /// Whether the server's certificate is accepted unverified.
     #[serde(rename = "disableTLS")]
     pub disable_tls: Option<bool>,
+    /// Secret in this namespace with `token`, or `username` and `password`; it may also hold
+    /// `ca.crt`, an authority to trust, `headers`, a line of name, colon and value for each, and
+    /// `hmacKey`, to sign the body with in the header `X-Signature`. It is read at each call.
+    pub secret_ref: Option<SecretName>,
+    /// Whether answers mean more than yes and no: 429 and 503 ask for a later try, and a body
+    /// `{"decision": "abort"}` gives the release up. Not for `event`, `post-rollout`, `rollback`.
+    pub obey_answer: Option<bool>,
     /// Whether nobody is told when a gate closes or opens.
     pub mute_alert: Option<bool>,
     /// Values that are sent along.

@@ -84,6 +84,8 @@ pub struct RunStatus {
     pub returning: bool,
     /// When the last check or gate ended.
     pub checked_at: Option<MicroTime>,
+    /// Whether a webhook wants to be asked again later.
+    pub postponed: Option<PostponedStatus>,
     /// Counts the attempts within this step.
     #[serde(default)]
     pub attempt: u32,
@@ -102,6 +104,15 @@ pub struct RunStatus {
     pub shortcut: Option<ShortcutStatus>,
     /// Where it stands among `spec.analysis.steps`; none before the first.
     pub place: Option<PlaceStatus>,
+}
+
+/// A webhook wants to be asked again later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PostponedStatus {
+    /// Since when it has said so.
+    pub since: MicroTime,
+    /// When it is asked again.
+    pub until: MicroTime,
 }
 
 /// Where a run stands among the steps of the spec.

@@ -8,7 +8,7 @@ use fairlead_rollout::HookKind;
 use super::strategy::{duration, whole};
 use super::validate::{Error, Metric, Source, Webhook};
 use crate::analysis::Range;
-use crate::analysis::webhook::Endpoint;
+use crate::analysis::webhook::{Answers, Endpoint, SecretPlace};
 
 /// The window of a metric that names none.
 const DEFAULT_WINDOW: &str = "1m";
@@ -86,7 +86,10 @@ fn range(metric: &CanaryMetric) -> Range {
 }
 
 /// The hooks of the machine, and those of events.
-pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webhook>), Error> {
+pub(super) fn webhooks(
+    all: &[CanaryWebhook],
+    namespace: &str,
+) -> Result<(Vec<Webhook>, Vec<Webhook>), Error> {
     let mut hooks: Vec<Webhook> = Vec::new();
     let mut events = Vec::new();
     for webhook in all {
@@ -109,6 +112,11 @@ pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webho
                 timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
                 retries: u32::try_from(retries.max(0)).unwrap_or(u32::MAX),
                 insecure: webhook.disable_tls.unwrap_or(false),
+                secret: webhook.secret_ref.as_ref().map(|secret| SecretPlace {
+                    namespace: namespace.to_owned(),
+                    name: secret.name.clone(),
+                }),
+                answers: answers(webhook, kind)?,
             },
             metadata: webhook.metadata.clone(),
             mute_alert: webhook.mute_alert.unwrap_or(false),
@@ -122,6 +130,30 @@ pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webho
     Ok((hooks, events))
 }
 
+/// Only who is waited for can put its answer off, and only while there is something to give up.
+fn answers(webhook: &CanaryWebhook, kind: Option<HookKind>) -> Result<Answers, Error> {
+    if !webhook.obey_answer.unwrap_or(false) {
+        return Ok(Answers::Agree);
+    }
+    match kind {
+        Some(
+            HookKind::ConfirmRollout
+            | HookKind::PreRollout
+            | HookKind::Rollout
+            | HookKind::ConfirmTrafficIncrease
+            | HookKind::ConfirmPromotion,
+        ) => Ok(Answers::Direct),
+        Some(HookKind::PostRollout | HookKind::Rollback) | None => Err(Error::Field {
+            field: "spec.analysis.webhooks.obeyAnswer",
+            fix: format!(
+                "must be left out of `{}`: hooks of the types event, post-rollout and rollback \
+                 have nothing to give up or to put off",
+                webhook.name
+            ),
+        }),
+    }
+}
+
 const fn kind(kind: WebhookType) -> Option<HookKind> {
     Some(match kind {
         WebhookType::ConfirmRollout => HookKind::ConfirmRollout,
@@ -133,4 +165,30 @@ const fn kind(kind: WebhookType) -> Option<HookKind> {
         WebhookType::Rollback => HookKind::Rollback,
         WebhookType::Event => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_hooks_that_are_waited_for_can_be_obeyed() {
+        for (kind, is_fine) in [
+            (WebhookType::ConfirmRollout, true),
+            (WebhookType::Rollout, true),
+            (WebhookType::ConfirmPromotion, true),
+            (WebhookType::PostRollout, false),
+            (WebhookType::Rollback, false),
+            (WebhookType::Event, false),
+        ] {
+            let webhook = CanaryWebhook {
+                name: "gate".to_owned(),
+                r#type: Some(kind),
+                obey_answer: Some(true),
+                ..CanaryWebhook::default()
+            };
+            let read = webhooks(&[webhook], "shop");
+            assert_eq!(read.is_ok(), is_fine, "{kind:?}");
+        }
+    }
 }

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::desk::Reply;
-use super::status::verdict;
 
 /// The run in progress and the one before it, to compare.
 const MOST_RUNS: usize = 2;
@@ -159,7 +158,7 @@ fn decided(moment: &Moment<'_>, run: &Run, answered: bool) -> Vec<(String, Strin
         ("CheckPassed", format!("goes on to {}", run.split()))
     } else if ended && run.objection.is_none() {
         ("CheckPassed", format!("stays at {split}"))
-    } else if run.held_by.is_some() {
+    } else if run.held_by.is_some() || run.postponed.is_some() {
         ("Held", run.objection.clone().unwrap_or_default())
     } else {
         (CHECKING, String::new())
@@ -188,7 +187,7 @@ fn explain((key, reply): &(ProbeKey, Reply)) -> Vec<AnswerHistory> {
     if reply.findings.is_empty() {
         return vec![AnswerHistory {
             asked: key.probe.clone(),
-            verdict: verdict(&reply.verdict).to_owned(),
+            verdict: reply.verdict.as_str().to_owned(),
             message: message(&reply.verdict),
             ..AnswerHistory::default()
         }];
@@ -203,7 +202,7 @@ fn explain((key, reply): &(ProbeKey, Reply)) -> Vec<AnswerHistory> {
             .collect(),
         min: finding.range.min.map(Number::from),
         max: finding.range.max.map(Number::from),
-        verdict: verdict(&finding.verdict).to_owned(),
+        verdict: finding.verdict.as_str().to_owned(),
         message: message(&finding.verdict),
     });
     findings.collect()

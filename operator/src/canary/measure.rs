@@ -2,19 +2,17 @@
 
 use fairlead_crds::canary::MetricProvider;
 use fairlead_rollout::{Selection, Verdict};
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::Api;
 
 use super::desk::Reply;
 use super::question::{Question, System, Whom, question, server, target};
 use super::validate::{Metric, Source, Validated};
-use crate::analysis::access::Access;
 use crate::analysis::mesh::Mesh;
 use crate::analysis::prometheus::Prometheus;
 use crate::analysis::web::Web;
 use crate::analysis::{self, Finding, Provider, QueryError};
-use crate::outgoing::{Outgoing, Trust};
+use crate::outgoing::access::Access;
+use crate::outgoing::{Outgoing, Trust, secret};
 
 /// Whom checks ask.
 #[derive(Clone)]
@@ -182,17 +180,17 @@ impl Check {
             },
             ..Access::default()
         };
-        if let Some(secret) = &provider.secret_ref {
-            let name = format!("Secret `{namespace}/{}`", secret.name);
-            let api: Api<Secret> = Api::namespaced(self.sources.client.clone(), namespace);
-            let secret = api
-                .get_opt(&secret.name)
-                .await
-                .map_err(|error| format!("{name} cannot be read: {error}"))?
-                .ok_or_else(|| format!("{name} does not exist"))?;
-            access
-                .add_secret(&secret.data.unwrap_or_default())
-                .map_err(|why| format!("{name} {why}"))?;
+        if let Some(reference) = &provider.secret_ref {
+            let held = secret::fetch(&self.sources.client, namespace, &reference.name).await;
+            let held = held.map_err(|error| error.to_string())?;
+            let used = match access.add_secret(&held) {
+                Ok(0) => {
+                    Err("holds none of `token`, `username` and `password`, `ca.crt` and `headers`")
+                }
+                Ok(_) => Ok(()),
+                Err(why) => Err(why),
+            };
+            used.map_err(|why| format!("Secret `{namespace}/{}` {why}", reference.name))?;
         }
         Ok(access)
     }

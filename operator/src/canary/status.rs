@@ -4,12 +4,14 @@
 //! `status.rollout`. Only the phase is read from Flagger's part.
 
 use fairlead_crds::canary::{
-    CanaryPhase, CanaryStatus, CheckStatus, Number, PlaceStatus, RolloutStatus, RunStatus,
-    TrafficStatus,
+    CanaryPhase, CanaryStatus, CheckStatus, Number, PlaceStatus, PostponedStatus, RolloutStatus,
+    RunStatus, TrafficStatus,
 };
 use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
 use fairlead_rollout::judgement::Terms;
-use fairlead_rollout::{Intent, Phase, Place, Revision, Round, Run, Split, State, Verdict, Weight};
+use fairlead_rollout::{
+    Intent, Phase, Place, Postponed, Revision, Round, Run, Split, State, Weight,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
@@ -79,6 +81,10 @@ fn load_run(run: RunStatus) -> Run {
         withdrawn: run.withdrawn,
         returning: run.returning,
         checked_at: run.checked_at.map(|time| time.0),
+        postponed: run.postponed.map(|postponed| Postponed {
+            since: postponed.since.0,
+            until: postponed.until.0,
+        }),
         round: Round {
             attempt: run.attempt,
             passed: run.passed,
@@ -178,6 +184,10 @@ fn store_run(run: &Run) -> RunStatus {
         withdrawn: run.withdrawn,
         returning: run.returning,
         checked_at: run.checked_at.map(MicroTime),
+        postponed: run.postponed.map(|postponed| PostponedStatus {
+            since: MicroTime(postponed.since),
+            until: MicroTime(postponed.until),
+        }),
         attempt: run.round.attempt,
         passed: run.round.passed.clone(),
         asked: run.round.asked.clone(),
@@ -220,7 +230,7 @@ pub(super) fn explain(status: &mut CanaryStatus, findings: &[analysis::Finding])
             values: finding.values.iter().map(ToString::to_string).collect(),
             min: finding.range.min.map(Number::from),
             max: finding.range.max.map(Number::from),
-            verdict: verdict(&finding.verdict).to_owned(),
+            verdict: finding.verdict.as_str().to_owned(),
             message: finding.verdict.objection().map(ToOwned::to_owned),
         })
         .collect();
@@ -233,16 +243,6 @@ pub(super) fn explain_judgement(status: &mut CanaryStatus, state: &State, terms:
         .zip(state.run.as_ref())
         .map(|(terms, run)| run.record.opinions(terms));
     rollout.judgement = evidence::explain(&opinions.unwrap_or_default());
-}
-
-/// The word for a verdict.
-pub(super) const fn verdict(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "Passed",
-        Verdict::Failed(_) => "Failed",
-        Verdict::Error(_) => "Error",
-        Verdict::NoData(_) => "NoData",
-    }
 }
 
 /// Whether the primary runs what the target asks for; Flagger's values.

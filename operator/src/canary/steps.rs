@@ -151,7 +151,7 @@ mod tests {
         change(&mut spec);
         let spec: CanarySpec = serde_json::from_value(spec).unwrap();
         let metrics = checks::metrics(&spec.analysis, "test").unwrap();
-        let (hooks, _) = checks::webhooks(&spec.analysis.webhooks).unwrap();
+        let (hooks, _) = checks::webhooks(&spec.analysis.webhooks, "shop").unwrap();
         stages(&spec, &hooks, &metrics).map_err(|error| error.to_string())
     }
 

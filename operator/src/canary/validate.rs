@@ -180,7 +180,7 @@ pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
     let route = RoutePlan::new(canary)?;
     let inert = inert(canary, &route);
     let metrics = checks::metrics(&spec.analysis, &namespace)?;
-    let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks)?;
+    let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks, &namespace)?;
     let strategy = strategy::strategy(spec, limits, &route, &hooks, &metrics)?;
     Ok(Validated {
         name: canary.name_any(),

@@ -143,7 +143,7 @@ fn teller(
         ),
         queue,
         metrics: messages,
-        webhooks: Webhooks::new(outgoing.clone()),
+        webhooks: Webhooks::new(base.client.clone(), outgoing.clone()),
         outgoing,
         providers: notify::Providers {
             client: base.client.clone(),

@@ -1,6 +1,6 @@
 //! Before, between and after runs: making the primary, standing still, beginning. Pure.
 
-use super::{Last, Machine, Pause, Turn, after, held, wait};
+use super::{Last, Machine, Pause, Turn, held, wait};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::observation::{Readiness, Revision};
@@ -193,15 +193,12 @@ impl Machine<'_> {
             return Err(Pause::Again);
         }
         self.heed_pause()?;
-        if let Some(checked) = run.checked_at {
-            let due = after(checked, self.strategy.interval);
-            if self.now < due {
-                self.wake_at(due);
-                return held(
-                    run.objection
-                        .unwrap_or_else(|| "waiting for confirmation".to_owned()),
-                );
-            }
+        if let Some(due) = self.asked_again(&run)
+            && self.now < due
+        {
+            self.wake_at(due);
+            let why = run.objection;
+            return held(why.unwrap_or_else(|| "waiting for confirmation".to_owned()));
         }
         let agenda = self.strategy.probes(HookKind::ConfirmRollout);
         if let Some(objection) = self.consult(&agenda)? {
@@ -212,6 +209,7 @@ impl Machine<'_> {
         run.step = run.step.saturating_add(1);
         run.round = crate::state::Round::default();
         run.checked_at = None;
+        run.postponed = None;
         run.held_by = None;
         run.objection = None;
         self.become_phase(Phase::Progressing)

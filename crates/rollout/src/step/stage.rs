@@ -110,6 +110,7 @@ impl Machine<'_> {
         let run = self.run()?;
         run.held_by = None;
         run.checked_at = None;
+        run.postponed = None;
         if let Some(place) = &mut run.place {
             place.resumed = true;
         }

@@ -4,7 +4,7 @@
 //! everything else, so that no command sends traffic to where nothing is ready.
 
 use super::agenda::Move;
-use super::{Last, Machine, Turn, after, held, wait};
+use super::{Last, Machine, Turn, held, wait};
 use crate::command::{Command, Handled, Verb};
 use crate::event::Reason;
 use crate::phase::Phase;
@@ -234,6 +234,7 @@ impl Machine<'_> {
         let run = self.run()?;
         run.shortcut = Some(shortcut);
         run.checked_at = None;
+        run.postponed = None;
         run.held_by = None;
         run.objection = None;
         run.round = Round {
@@ -261,15 +262,14 @@ impl Machine<'_> {
 
     /// Promotes without further analysis, once those who must agree do.
     pub(super) fn promote_early(&mut self, shortcut: Shortcut) -> Last {
-        if let Some(checked) = self.run()?.checked_at
+        let run = self.run()?.clone();
+        if let Some(due) = self.asked_again(&run)
             && shortcut == Shortcut::Promote
+            && self.now < due
         {
-            let due = after(checked, self.strategy.interval);
-            if self.now < due {
-                self.wake_at(due);
-                let why = self.run()?.objection.clone();
-                return held(why.unwrap_or_else(|| "waiting to be promoted".to_owned()));
-            }
+            self.wake_at(due);
+            let why = run.objection;
+            return held(why.unwrap_or_else(|| "waiting to be promoted".to_owned()));
         }
         if shortcut == Shortcut::Promote {
             let mut agenda = self.strategy.probes(HookKind::Rollback);

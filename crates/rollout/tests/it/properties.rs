@@ -4,10 +4,12 @@
 //! safety of weights, intents before effects, answers asked once, traffic before scale-down,
 //! promotion of what was analysed only, legal phases, and that deciding twice decides the same.
 
+use std::collections::BTreeMap;
+
 use fairlead_rollout::{
-    Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan, ProbeKey,
-    Readiness, Reason, Request, Revision, Role, Round, Run, Selection, Shortcut, Size, Split,
-    Stage, State, Strategy as Rollout, Verdict, Weight, step,
+    Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan,
+    Postponed, ProbeKey, Readiness, Reason, Request, Revision, Role, Round, Run, Selection,
+    Shortcut, Size, Split, Stage, State, Strategy as Rollout, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
@@ -82,6 +84,29 @@ fn hooks() -> impl Strategy<Value = Vec<Hook>> {
     ];
     proptest::collection::btree_set(kinds, 0..4)
         .prop_map(|kinds| kinds.into_iter().map(hook).collect())
+}
+
+/// What hooks answer, for as long as a story lasts.
+fn answers() -> impl Strategy<Value = BTreeMap<HookKind, Verdict>> {
+    let why = || "why".to_owned();
+    let kinds = prop::sample::select(vec![
+        HookKind::ConfirmRollout,
+        HookKind::PreRollout,
+        HookKind::Rollout,
+        HookKind::ConfirmTrafficIncrease,
+        HookKind::ConfirmPromotion,
+        HookKind::PostRollout,
+        HookKind::Rollback,
+    ]);
+    let pause = option::of((0_i64..90).prop_map(SignedDuration::from_secs));
+    let verdicts = prop_oneof![
+        1 => Just(Verdict::Passed),
+        1 => Just(Verdict::Failed(why())),
+        1 => Just(Verdict::Error(why())),
+        2 => Just(Verdict::Abort(why())),
+        3 => pause.prop_map(move |pause| Verdict::Later { why: why(), pause }),
+    ];
+    proptest::collection::btree_map(kinds, verdicts, 0..5)
 }
 
 fn strategy() -> impl Strategy<Value = Rollout> {
@@ -266,6 +291,34 @@ proptest! {
     }
 
     #[test]
+    fn whatever_hooks_answer_a_crash_leads_to_the_same_end(
+        strategy in any_strategy(),
+        nature in nature(),
+        answers in answers(),
+        at in any::<prop::sample::Index>(),
+        written in any::<bool>(),
+    ) {
+        let tell = |crash| {
+            let mut world = World::new(strategy.clone());
+            world.crash = crash;
+            world.answers = answers.clone();
+            world.run_for(60);
+            world.act(Act::Release(nature));
+            world.run_for(900);
+            world
+        };
+        let calm = tell(None);
+        let shaken = tell(Some(Crash { at: at.index(calm.writes), written, meanwhile: None }));
+        prop_assert_eq!(shaken.end(), calm.end());
+        let gives_up = |kind: &Hook| matches!(answers.get(&kind.kind), Some(Verdict::Abort(_)));
+        let heard = strategy.hooks.iter().filter(|hook| hook.kind != HookKind::PostRollout);
+        let aborts = heard.filter(|hook| hook.kind != HookKind::Rollback);
+        if calm.phase() == Phase::Succeeded {
+            prop_assert_eq!(aborts.filter(|hook| gives_up(hook) && asked(&calm, hook)).count(), 0);
+        }
+    }
+
+    #[test]
     fn what_happens_while_nobody_is_in_charge_breaks_no_rule(
         strategy in any_strategy(),
         nature in nature(),
@@ -344,6 +397,12 @@ proptest! {
             }
         }
     }
+}
+
+/// Whether a hook was ever called.
+fn asked(world: &World, hook: &Hook) -> bool {
+    let start = format!("{}/", hook.kind);
+    world.calls.iter().any(|key| key.probe.starts_with(&start))
 }
 
 /// Whether there is nothing left to do.
@@ -509,6 +568,17 @@ fn any_role() -> impl Strategy<Value = Role> {
         })
 }
 
+fn any_intent() -> impl Strategy<Value = Intent> {
+    (any_split(), any_split(), any_time(), option::of(any_time())).prop_map(
+        |(target, before, since, in_effect)| Intent {
+            target,
+            before,
+            since,
+            in_effect,
+        },
+    )
+}
+
 fn any_state() -> impl Strategy<Value = State> {
     let shortcuts = [None, Some(Shortcut::Promote), Some(Shortcut::PromoteFull)];
     let shortcut = prop::sample::select(shortcuts.to_vec());
@@ -526,15 +596,25 @@ fn any_state() -> impl Strategy<Value = State> {
         option::of(any_time()),
         shortcut,
         option::of((0_u32..6, any_time(), any::<bool>())),
+        option::of((any_time(), any_time())),
     );
     let run = facts.prop_map(
-        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at, shortcut, place)| {
+        |(
+            revision,
+            split,
+            (id, count, failed, warmed, withdrawn),
+            checked_at,
+            shortcut,
+            place,
+            later,
+        )| {
             Run {
                 place: place.map(|(number, since, resumed)| Place {
                     number,
                     since,
                     resumed,
                 }),
+                postponed: later.map(|(since, until)| Postponed { since, until }),
                 shortcut,
                 step: count,
                 weight: split.canary,
@@ -553,19 +633,11 @@ fn any_state() -> impl Strategy<Value = State> {
             }
         },
     );
-    let intent = (any_split(), any_split(), any_time(), option::of(any_time())).prop_map(
-        |(target, before, since, in_effect)| Intent {
-            target,
-            before,
-            since,
-            in_effect,
-        },
-    );
     (
         option::of(prop::sample::select(Phase::ALL.to_vec())),
         (option::of(any_revision()), option::of(any_revision())),
         option::of(run),
-        option::of(intent),
+        option::of(any_intent()),
         (any::<bool>(), any::<bool>(), any::<bool>()),
         option::of(any_time()),
     )
