@@ -1,5 +1,6 @@
 //! The command line: every flag can also be set by its environment variable.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,9 +9,11 @@ use fairlead_runtime::args::{Admin, Log};
 use crate::fault::Fault;
 use crate::outgoing::address::Permission;
 
+pub mod flagger;
+
 /// Installs the mesh that MeshInstalls describe, and runs Canaries.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "fairlead-operator", version)]
+#[command(name = "fairlead-operator", version, args_override_self = true)]
 pub struct Args {
     /// Prometheus that Canaries query, unless their spec names another. Without one the built-in
     /// metrics are counted by the mesh's own proxies.
@@ -27,6 +30,16 @@ pub struct Args {
     /// The one namespace whose Canaries are run; all when not set.
     #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// The provider of Canaries whose spec names none: `istio`, `gatewayapi:v1` or `kubernetes`.
+    #[arg(long, env = "FAIRLEAD_MESH_PROVIDER", default_value = "istio")]
+    pub mesh_provider: String,
+    /// Refuses templates and alert providers of another namespace than the Canary's.
+    #[arg(long, env = "FAIRLEAD_NO_CROSS_NAMESPACE_REFS")]
+    pub no_cross_namespace_refs: bool,
+    /// File that says how to reach the API server; by default that of `KUBECONFIG`, else the
+    /// cluster of the pod.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
     /// Addresses that webhooks, alerts and metrics may call although they are refused by default:
     /// `loopback`, `link-local`, `node`, `api-server`, or a host as the URL names it.
     #[arg(long, env = "FAIRLEAD_ALLOW_OUTGOING", value_delimiter = ',')]
@@ -55,12 +68,12 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Images")]
 pub struct Images {
-    /// Image of the control plane.
+    /// Image of the control plane; without it no mesh is installed.
     #[arg(long, env = "FAIRLEAD_CONTROL_PLANE_IMAGE")]
-    pub control_plane_image: String,
-    /// Image of the proxy: gateways and sidecars.
+    pub control_plane_image: Option<String>,
+    /// Image of the proxy: gateways and sidecars; without it no mesh is installed.
     #[arg(long, env = "FAIRLEAD_PROXY_IMAGE")]
-    pub proxy_image: String,
+    pub proxy_image: Option<String>,
 }
 
 /// The lease that lets one replica work at a time.

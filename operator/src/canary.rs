@@ -162,7 +162,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         },
     };
     // pure
-    let accepted = match accept(&canary, context.limits) {
+    let accepted = match accept(&canary, &context.limits) {
         Ok(accepted) => accepted,
         Err(error) => {
             let note = error.to_string();

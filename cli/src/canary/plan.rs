@@ -87,7 +87,7 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
         alerts: Vec::new(),
         objects: Vec::new(),
     };
-    let plan = match validate(canary, Limits::default()) {
+    let plan = match validate(canary, &Limits::default()) {
         Ok(plan) => plan,
         Err(error) => {
             outlook.problems.push(error.to_string());

@@ -105,7 +105,7 @@ pub(super) async fn run(replay: &Replay, connection: &Connection, output: Output
         let name = replay.subject.name.as_deref().unwrap_or_default();
         Canaries::connect(connection).await?.read(name).await?
     };
-    let plan = validate(&canary, Limits::default())?;
+    let plan = validate(&canary, &Limits::default())?;
     let recording = record(replay, connection, &plan).await?;
     let outcome = replay_over(&canary, &plan, &recording);
     print(output, &outcome, |style| draw(&outcome, style))?;

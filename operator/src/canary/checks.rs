@@ -6,7 +6,7 @@ use fairlead_crds::canary::{CanaryAnalysis, CanaryMetric, CanaryWebhook, Number,
 use fairlead_rollout::HookKind;
 
 use super::strategy::{duration, whole};
-use super::validate::{Error, Metric, Source, Webhook};
+use super::validate::{Error, Metric, References, Source, Webhook};
 use crate::analysis::Range;
 use crate::analysis::webhook::{Answers, Endpoint, SecretPlace};
 
@@ -16,7 +16,11 @@ const DEFAULT_WINDOW: &str = "1m";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The metrics of each check.
-pub(super) fn metrics(analysis: &CanaryAnalysis, namespace: &str) -> Result<Vec<Metric>, Error> {
+pub(super) fn metrics(
+    analysis: &CanaryAnalysis,
+    namespace: &str,
+    references: References,
+) -> Result<Vec<Metric>, Error> {
     let mut metrics = Vec::new();
     for metric in &analysis.metrics {
         let window = duration("spec.analysis.metrics.interval", metric.interval.as_deref())?
@@ -44,6 +48,8 @@ pub(super) fn metrics(analysis: &CanaryAnalysis, namespace: &str) -> Result<Vec<
             });
         }
         if let Some(template) = &metric.template_ref {
+            const FIELD: &str = "spec.analysis.metrics.templateRef";
+            references.admit(FIELD, template, namespace)?;
             let namespace = template
                 .namespace
                 .clone()

@@ -78,7 +78,7 @@ impl Forecaster {
     }
 
     /// Tells what becomes of `canary`.
-    pub async fn forecast(&self, canary: &Canary, limits: Limits, now: Timestamp) -> Forecast {
+    pub async fn forecast(&self, canary: &Canary, limits: &Limits, now: Timestamp) -> Forecast {
         match validate(canary, limits) {
             Ok(plan) => Forecast {
                 takeover: Box::pin(self.takeover(canary, &plan, now)).await,
@@ -178,7 +178,7 @@ mod tests {
             },
         }));
         let canary = canary.expect("a Canary");
-        validate(&canary, Limits::default())
+        validate(&canary, &Limits::default())
             .expect("a plan")
             .strategy
     }

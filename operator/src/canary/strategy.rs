@@ -24,7 +24,7 @@ const ACK_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 /// What the machine needs to know.
 pub(super) fn strategy(
     spec: &CanarySpec,
-    limits: Limits,
+    limits: &Limits,
     route: &RoutePlan,
     hooks: &[Webhook],
     metrics: &[Metric],
@@ -148,7 +148,7 @@ fn ladder(steps: &[Number]) -> Result<Vec<Weight>, Error> {
     Ok(weights)
 }
 
-fn interval(analysis: &CanaryAnalysis, limits: Limits) -> Result<SignedDuration, Error> {
+fn interval(analysis: &CanaryAnalysis, limits: &Limits) -> Result<SignedDuration, Error> {
     let asked = duration("spec.analysis.interval", analysis.interval.as_deref())?;
     let interval = asked.unwrap_or(DEFAULT_INTERVAL).max(limits.interval_floor);
     Ok(SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX))
@@ -320,10 +320,11 @@ mod tests {
     fn intervals_have_a_floor_and_bad_ones_say_so() {
         let limits = Limits {
             interval_floor: Duration::from_secs(10),
+            ..Limits::default()
         };
         let read = |text: &str| {
             let analysis = json!({ "interval": text });
-            interval(&serde_json::from_value(analysis).unwrap(), limits)
+            interval(&serde_json::from_value(analysis).unwrap(), &limits)
         };
         assert_eq!(read("5s"), Ok(SignedDuration::from_secs(10)));
         assert_eq!(read("1m"), Ok(SignedDuration::from_secs(60)));

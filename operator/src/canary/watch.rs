@@ -101,6 +101,8 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         directory: Arc::clone(&directory),
         limits: Limits {
             interval_floor: base.settings.control_loop_min_interval,
+            provider: base.settings.mesh_provider.clone(),
+            references: base.settings.references,
         },
         sources,
         desk,
