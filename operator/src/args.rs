@@ -8,6 +8,7 @@ use fairlead_runtime::args::{Admin, Log};
 
 use crate::fault::Fault;
 use crate::outgoing::address::Permission;
+use crate::trace;
 
 pub mod flagger;
 
@@ -56,6 +57,9 @@ pub struct Args {
     /// Where messages about Canaries go.
     #[command(flatten)]
     pub alerts: Alerts,
+    /// Where traces of rollouts go.
+    #[command(flatten)]
+    pub traces: Traces,
     /// Admin server.
     #[command(flatten)]
     pub admin: Admin,
@@ -126,6 +130,30 @@ pub struct Alerts {
     /// Name of the cluster in messages.
     #[arg(long, env = "CLUSTER_NAME")]
     pub cluster_name: Option<String>,
+}
+
+/// Where traces of rollouts go, by OpenTelemetry's standard variables.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Traces")]
+pub struct Traces {
+    /// OTLP collector that gets each rollout as a trace, over HTTP, such as
+    /// `http://collector:4318`; none when not set. The other `OTEL_…` variables are heeded too.
+    #[arg(long, env = trace::ENDPOINT, hide_env_values = true)]
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Traces {
+    /// Reads the other variables.
+    ///
+    /// # Errors
+    /// When they ask for what cannot be done.
+    pub fn settings(&self) -> Result<Option<trace::Settings>, trace::Error> {
+        trace::Settings::read(|name| match name {
+            trace::ENDPOINT => self.otlp_endpoint.clone(),
+            #[expect(clippy::disallowed_methods, reason = "this is the edge")]
+            other => std::env::var(other).ok(),
+        })
+    }
 }
 
 impl std::fmt::Debug for Alerts {

@@ -15,7 +15,7 @@ mod evidence;
 mod execute;
 mod fights;
 pub mod forecast;
-mod history;
+pub(crate) mod history;
 mod inert;
 mod judgement;
 mod look;
@@ -67,6 +67,7 @@ use self::rival::rival;
 use self::validate::Limits;
 use crate::analysis::mesh::Mesh;
 use crate::router::Routers;
+use crate::trace::Tracer;
 use crate::workload::Workloads;
 
 /// The field manager of everything that a Canary writes.
@@ -88,6 +89,7 @@ struct Context {
     memory: Arc<Memory>,
     fights: Fights,
     teller: Teller,
+    tracer: Tracer,
     metrics: Metrics,
     workloads: Workloads,
     routers: Routers,

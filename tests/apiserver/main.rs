@@ -23,3 +23,4 @@ mod steps;
 mod stories;
 mod takeover;
 mod target;
+mod traces;

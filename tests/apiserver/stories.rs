@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::stage::{Stage, name, ready_reason, weight};
 use crate::{
     affinity, edits, foretold, hooks, judgement, kinds, migrate, promotion, providers, steps,
-    takeover,
+    takeover, traces,
 };
 
 /// Stories at a time: each has an operator of its own.
@@ -70,6 +70,7 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(hooks::an_end_cannot_be_put_off(&stage)),
+        Box::pin(traces::a_rollout_is_one_trace_whoever_leads(&stage)),
         Box::pin(steps::each_step_has_its_own_rules(&stage)),
         Box::pin(steps::a_step_that_waits_for_a_person_can_still_fail(&stage)),
         Box::pin(steps::steps_stand_alone(&stage)),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +62,8 @@ pub struct Conditions {
     pub canary_lost: bool,
     /// Calls of webhooks, in order: name and idempotency key.
     pub calls: Vec<(String, String)>,
+    /// What an OTLP collector was sent.
+    pub exports: Vec<Bytes>,
     /// When Prometheus was asked.
     pub asked: Vec<Instant>,
 }
@@ -75,6 +79,7 @@ impl Default for Conditions {
             broken_as_primary: Vec::new(),
             canary_lost: false,
             calls: Vec::new(),
+            exports: Vec::new(),
             asked: Vec::new(),
         }
     }
@@ -84,6 +89,7 @@ impl Default for Conditions {
 #[derive(Clone, Debug, Default)]
 pub struct World {
     namespaces: Arc<Mutex<HashMap<String, Conditions>>>,
+    changed: Arc<Notify>,
 }
 
 impl World {
@@ -95,6 +101,18 @@ impl World {
                 .entry(namespace.to_owned())
                 .or_default(),
         );
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `see` sees what it looks for; it looks at each change.
+    pub async fn until<T>(&self, see: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(seen) = see(self) {
+                return seen;
+            }
+            changed.await;
+        }
     }
 
     /// The conditions of a namespace.
@@ -113,6 +131,7 @@ pub async fn serve(world: World) -> Result<String> {
         .route("/{namespace}/api/v1/query", get(query).post(query))
         .route("/{namespace}/api/v1/query_range", post(query_range))
         .route("/{namespace}/hook/{name}", post(hook))
+        .route("/{namespace}/otlp/v1/traces", post(export))
         .with_state(world);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -133,6 +152,10 @@ async fn query(
     };
     let data = json!({ "resultType": "vector", "result": result });
     Ok(Json(json!({ "status": "success", "data": data })))
+}
+
+async fn export(State(world): State<World>, Path(namespace): Path<String>, body: Bytes) {
+    world.set(&namespace, |all| all.exports.push(body));
 }
 
 /// The metric as it is, recorded every 15 seconds of the time that is asked about.

@@ -40,7 +40,7 @@ pub enum Error {
         path: String,
         /// Why.
         #[source]
-        source: kube::config::KubeconfigError,
+        source: Box<kube::config::KubeconfigError>,
     },
     /// The configuration does not make a client.
     #[error("failed to make a client for the API server")]
@@ -67,7 +67,7 @@ pub async fn connect() -> Result<Client, Error> {
 pub async fn connect_by(path: &Path) -> Result<Client, Error> {
     let failed = |source| Error::Read {
         path: path.display().to_string(),
-        source,
+        source: Box::new(source),
     };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
     let options = KubeConfigOptions::default();

@@ -30,7 +30,7 @@ const MOST_OF_VALUE: usize = 24;
 const MOST_ENTRIES: usize = 8;
 
 /// An answer came, but the check is not over.
-const CHECKING: &str = "Checking";
+pub(crate) const CHECKING: &str = "Checking";
 
 /// What a look decided, and on what.
 pub(super) struct Moment<'a> {
@@ -66,7 +66,15 @@ pub(super) fn record(status: &mut CanaryStatus, moment: &Moment<'_>) {
     }
     let is_open = |last: &mut DecisionHistory| last.decision == CHECKING;
     let before = history.decisions.pop_if(is_open);
-    let mut answers = before.map(|open| open.answers).unwrap_or_default();
+    let mut asked = Asked::of(&replies, run);
+    let mut answers = Vec::new();
+    if let Some(open) = before {
+        asked = Asked {
+            at: open.asked_at.or(asked.at),
+            step: asked.step,
+        };
+        answers = open.answers;
+    }
     answers.extend(replies.into_iter().flat_map(explain));
     answers.truncate(MOST_ENTRIES);
     for (decision, message) in decided {
@@ -77,12 +85,33 @@ pub(super) fn record(status: &mut CanaryStatus, moment: &Moment<'_>) {
             decision,
             message: Some(cut(&message, MOST_CHARACTERS)).filter(|text| !text.is_empty()),
             count: None,
+            asked_at: asked.at.take(),
+            asked_in: asked.step.take(),
             answers: std::mem::take(&mut answers),
         };
         append(&mut history.decisions, made);
     }
     close(history, state, moment.now);
     bound(&mut status.history);
+}
+
+/// What the answers to a decision were asked about.
+struct Asked {
+    at: Option<MicroTime>,
+    /// The step, where the decision led to another one.
+    step: Option<u32>,
+}
+
+impl Asked {
+    fn of(replies: &[&(ProbeKey, Reply)], run: &Run) -> Self {
+        let at = replies.iter().map(|(_, reply)| reply.asked).min();
+        let of_run = replies.first().filter(|(key, _)| key.run == run.id);
+        let step = of_run.map(|(key, _)| key.step);
+        Self {
+            at: at.map(MicroTime),
+            step: step.filter(|step| *step != run.step),
+        }
+    }
 }
 
 /// Begins a page for a run that has none.
@@ -298,7 +327,13 @@ mod tests {
             verdict: verdict.clone(),
         });
         let findings = findings.collect();
-        (key, Reply { verdict, findings })
+        let asked = at(i64::from(step));
+        let reply = Reply {
+            verdict,
+            findings,
+            asked,
+        };
+        (key, reply)
     }
 
     fn at(second: i64) -> Timestamp {

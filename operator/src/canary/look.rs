@@ -306,6 +306,9 @@ impl<'a> Look<'a> {
         let is_news =
             invalid.is_some() && !status::is_stalled(before.as_ref(), events::Trouble::INVALID);
         let stored = self.write_status(status).await?;
+        if stored {
+            self.context.tracer.tell(&self.canary, before.as_ref());
+        }
         if let (Some(why), true, true) = (invalid, stored, is_news) {
             let teller = &self.context.teller;
             let trouble = events::Trouble::Invalid;
@@ -494,10 +497,12 @@ impl<'a> Look<'a> {
                 let idempotency = format!("{uid}/{key}");
                 let webhooks = teller.webhooks.clone();
                 desk.ask(&uid, canary, key.clone(), async move {
+                    let asked = micros(clock::now());
                     let verdict = webhooks.call(&hook.endpoint, &payload, &idempotency).await;
                     Reply {
                         verdict,
                         findings: Vec::new(),
+                        asked,
                     }
                 });
             }

@@ -2,9 +2,11 @@
 
 use fairlead_crds::canary::MetricProvider;
 use fairlead_rollout::{Selection, Verdict};
+use fairlead_runtime::clock;
 use kube::Client;
 
 use super::desk::Reply;
+use super::look::micros;
 use super::question::{Question, System, Whom, question, server, target};
 use super::validate::{Metric, Source, Validated};
 use crate::analysis::mesh::Mesh;
@@ -54,18 +56,24 @@ impl Check {
     /// Asks the metrics; the first objection ends the check.
     pub(super) async fn run(self) -> Reply {
         let mut findings = Vec::new();
-        let asked = self.plan.metrics.iter();
-        for metric in asked.filter(|metric| self.metrics.includes(&metric.name)) {
+        let asked = micros(clock::now());
+        let metrics = self.plan.metrics.iter();
+        for metric in metrics.filter(|metric| self.metrics.includes(&metric.name)) {
             let finding = self.measure(metric).await;
             let verdict = finding.verdict.clone();
             findings.push(finding);
             if verdict != Verdict::Passed {
-                return Reply { verdict, findings };
+                return Reply {
+                    verdict,
+                    findings,
+                    asked,
+                };
             }
         }
         Reply {
             verdict: Verdict::Passed,
             findings,
+            asked,
         }
     }
 

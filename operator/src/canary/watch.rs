@@ -41,13 +41,20 @@ use crate::context;
 use crate::notify;
 use crate::outgoing::Outgoing;
 use crate::router::{self, Routers};
+use crate::trace::Tracer;
 use crate::workload::Workloads;
 
 /// How often an optional kind is looked for.
 const KIND_POLL: Duration = Duration::from_secs(60);
 
 /// Starts the Canary controller, and the queue of its messages.
-pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages: notify::Metrics) {
+pub fn spawn(
+    tasks: &Tasks,
+    base: &context::Context,
+    metrics: Metrics,
+    messages: notify::Metrics,
+    tracer: Tracer,
+) {
     let queue = notify::Queue::default();
     tasks.spawn("messages", queue.clone().run(base.shutdown.clone()));
     let outgoing = Outgoing::start(
@@ -109,6 +116,7 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         memory,
         fights: Fights::default(),
         teller,
+        tracer,
         metrics: metrics.clone(),
         workloads: Workloads::new(&base.client),
         routers: Routers::new(&base.client),
