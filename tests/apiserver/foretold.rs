@@ -161,6 +161,27 @@ pub(crate) async fn a_manifest_is_planned_before_it_is_there(stage: &Stage) -> R
     ensure!(told["hooks"][0]["name"] == "gate", "{told}");
     ensure!(!told.to_string().contains("hush"), "{told}");
 
+    // What the API server refuses is told in its words, with the field.
+    canary["spec"]["analysis"]["stepWieght"] = json!(5);
+    std::fs::write(&path, canary.to_string())?;
+    let (code, told) = fairlead(&scene, &plan).await?;
+    ensure!(
+        code == 1 && told.contains("unknown field \"spec.analysis.stepWieght\""),
+        "{code}: {told}"
+    );
+    ensure!(!told.contains("Status {"), "{told}");
+    if let Some(analysis) = canary["spec"]["analysis"].as_object_mut() {
+        analysis.remove("stepWieght");
+    }
+    canary["metadata"]["namespace"] = json!("nowhere");
+    std::fs::write(&path, canary.to_string())?;
+    let (code, told) = fairlead(&scene, &plan).await?;
+    ensure!(
+        code == 4 && told.contains("there is no namespace `nowhere`"),
+        "{code}: {told}"
+    );
+    canary["metadata"]["namespace"] = json!("manifest");
+
     canary["spec"]["analysis"]["iterations"] = json!(5);
     canary["spec"]["analysis"]["maxWeight"] = Value::Null;
     std::fs::write(&path, canary.to_string())?;
@@ -170,6 +191,26 @@ pub(crate) async fn a_manifest_is_planned_before_it_is_there(stage: &Stage) -> R
         "{code}: {told}"
     );
     Ok(())
+}
+
+/// Somebody who has just applied a Canary plans it while the operator makes what it needs.
+pub(crate) async fn a_plan_does_not_mind_the_operator_at_work(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("at-work").await?;
+    until_running(&scene).await?;
+    let _operator = scene.operator.start(None)?;
+    scene.apply_canary(|_| {}).await?;
+    loop {
+        let phase = scene.canary().await?.status.and_then(|status| status.phase);
+        let (_, told) = fairlead_json(&scene, "canary plan podinfo").await?;
+        let problems = told["problems"].to_string();
+        ensure!(
+            !problems.contains("modified") && !problems.contains("onflict"),
+            "{phase:?}: {problems}"
+        );
+        if phase == Some(CanaryPhase::Initialized) {
+            return Ok(());
+        }
+    }
 }
 
 /// The same policy over a good recording and a bad one.

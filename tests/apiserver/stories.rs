@@ -40,6 +40,7 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(foretold::a_manifest_is_planned_before_it_is_there(&stage)),
+        Box::pin(foretold::a_plan_does_not_mind_the_operator_at_work(&stage)),
         Box::pin(foretold::a_policy_is_replayed_over_what_a_prometheus_recorded(&stage)),
         Box::pin(migrate::a_check_tells_what_a_takeover_then_does(&stage)),
         Box::pin(migrate::what_cannot_be_taken_over_is_told_with_the_fix(

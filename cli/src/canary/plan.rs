@@ -4,13 +4,16 @@
 mod draw;
 mod object;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use fairlead_crds::canary::Canary;
 use fairlead_operator::canary::forecast::instead;
-use fairlead_operator::canary::preview::{Preview, preview};
+use fairlead_operator::canary::preview::{Freshness, Preview, preview};
 use fairlead_operator::canary::question::{Whom, question};
 use fairlead_operator::canary::validate::{Limits, Source, Validated, Webhook, validate};
 use fairlead_runtime::clock;
+use jiff::Unit;
 use kube::{Client, ResourceExt as _};
 use serde::Serialize;
 
@@ -21,6 +24,12 @@ use super::manifest::{Subject, resolve};
 use crate::args::Output;
 use crate::exit::Exit;
 use crate::output::print;
+
+/// A Canary that was just applied is written to by the operator while it is looked at: so often is
+/// it looked at anew.
+const MOST_LOOKS: usize = 10;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What a Canary leads to.
 #[derive(Debug, Serialize)]
@@ -64,8 +73,16 @@ struct Hook {
 
 /// Plans.
 pub(super) async fn run(canaries: &Canaries, subject: &Subject, output: Output) -> Result<Exit> {
-    let canary = resolve(canaries, subject).await?;
-    let outlook = look(&canaries.cluster.client, &canary).await;
+    let mut looks = 1;
+    let outlook = loop {
+        let canary = resolve(canaries, subject).await?;
+        let (outlook, freshness) = look(&canaries.cluster.client, &canary).await;
+        if freshness == Freshness::Fresh || looks >= MOST_LOOKS {
+            break outlook;
+        }
+        looks += 1;
+        tokio::time::sleep(PAUSE).await;
+    };
     print(output, &outlook, |style| draw::draw(&outlook, style))?;
     Ok(if outlook.problems.is_empty() {
         Exit::Succeeded
@@ -74,7 +91,7 @@ pub(super) async fn run(canaries: &Canaries, subject: &Subject, output: Output) 
     })
 }
 
-async fn look(client: &Client, canary: &Canary) -> Outlook {
+async fn look(client: &Client, canary: &Canary) -> (Outlook, Freshness) {
     let mut outlook = Outlook {
         namespace: canary.namespace().unwrap_or_default(),
         name: canary.name_any(),
@@ -91,7 +108,7 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
         Ok(plan) => plan,
         Err(error) => {
             outlook.problems.push(error.to_string());
-            return outlook;
+            return (outlook, Freshness::Fresh);
         }
     };
     let inert = plan.inert.iter().map(|field| {
@@ -121,23 +138,29 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
                 .push(format!("metric {}: {why}", metric.name)),
         }
     }
+    // Nobody needs more of a forecast than its seconds.
     let now = clock::now();
+    let now = now.round(Unit::Second).unwrap_or(now);
     match Box::pin(preview(client, canary, &plan, now)).await {
         Ok(Preview {
             scenes,
             waits,
             changes,
             troubles,
+            freshness,
         }) => {
             outlook.fastest = course::words(course::length(&scenes));
             outlook.course = moments(&scenes, now);
             outlook.waits = waits;
             outlook.objects = objects(&changes);
             outlook.problems.extend(troubles);
+            (outlook, freshness)
         }
-        Err(why) => outlook.problems.push(why),
+        Err(why) => {
+            outlook.problems.push(why);
+            (outlook, Freshness::Fresh)
+        }
     }
-    outlook
 }
 
 fn whom(whom: &Whom, plan: &Validated, source: &Source) -> String {
