@@ -83,6 +83,9 @@ fn next(canary: &Canary, status: &CanaryStatus) -> String {
     if canary.spec.suspend == Some(true) {
         return "set `spec.suspend` to false".to_owned();
     }
+    if let Some(next) = cure(canary, status) {
+        return next;
+    }
     if summary::condition(status, ConditionType::Paused).is_some() {
         let (resume, abort) = (command("resume"), command("abort"));
         return format!("{resume} goes on, {abort} gives up");
@@ -123,6 +126,44 @@ fn next(canary: &Canary, status: &CanaryStatus) -> String {
             "it is being deleted: the workload takes over again".to_owned()
         }
     }
+}
+
+/// What a person has to put right before anything else.
+fn cure(canary: &Canary, status: &CanaryStatus) -> Option<String> {
+    let target = &canary.spec.target_ref;
+    let stalled = status
+        .conditions
+        .iter()
+        .find(|one| one.type_ == ConditionType::Stalled.as_str() && one.status == "True");
+    if let Some(stalled) = stalled {
+        let cure = match stalled.reason.as_str() {
+            // Such messages begin with the field, in backticks.
+            "InvalidSpec" => match stalled.message.strip_prefix('`') {
+                Some(rest) => {
+                    let field = rest.split('`').next().unwrap_or_default();
+                    format!("put `{field}` of the Canary right, as the message says")
+                }
+                None => "put the Canary right, as the message says".to_owned(),
+            },
+            "Unreadable" => "put the Canary right, as the message says".to_owned(),
+            "TargetTaken" => format!(
+                "delete one of the two Canaries of {} `{}`, or give this one another target",
+                target.kind, target.name
+            ),
+            "FieldFought" => {
+                "leave that field out where it is set, or let only one of them set it".to_owned()
+            }
+            _ => return None,
+        };
+        return Some(cure);
+    }
+    let absent = format!("{} `{}` does not exist", target.kind, target.name);
+    summary::message(status).starts_with(&absent).then(|| {
+        format!(
+            "create {} `{}`, or change `spec.targetRef` of the Canary",
+            target.kind, target.name
+        )
+    })
 }
 
 fn draw(explanation: &Explanation, style: Style) -> String {
@@ -169,6 +210,42 @@ mod tests {
     fn an_explanation_tells_why_what_next_and_who_did_what() {
         let explanation = explain(&summary::tests::canary());
         insta::assert_snapshot!(draw(&explanation, Style::Plain));
+    }
+
+    #[test]
+    fn what_a_person_has_to_put_right_comes_first() {
+        let next = |type_: &str, reason: &str, message: &str| {
+            let mut canary = summary::tests::canary();
+            let status = canary.status.get_or_insert_default();
+            status.phase = Some(CanaryPhase::Initializing);
+            let condition = serde_json::json!([{
+                "type": type_, "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]);
+            status.conditions = serde_json::from_value(condition).expect("a condition");
+            explain(&canary).next
+        };
+        let field = "`spec.analysis.threshold`: must be 1 or more, but is -3";
+        assert_eq!(
+            next("Stalled", "InvalidSpec", field),
+            "put `spec.analysis.threshold` of the Canary right, as the message says"
+        );
+        let taken = next("Stalled", "TargetTaken", "Canary `other` has the target");
+        assert!(
+            taken.starts_with("delete one of the two Canaries"),
+            "{taken}"
+        );
+        let absent = next(
+            "Ready",
+            "Initializing",
+            "Deployment `podinfo` does not exist",
+        );
+        assert_eq!(
+            absent,
+            "create Deployment `podinfo`, or change `spec.targetRef` of the Canary"
+        );
+        let waits = next("Ready", "Initializing", "waiting for the primary");
+        assert_eq!(waits, "the primary has to become ready");
     }
 
     #[test]

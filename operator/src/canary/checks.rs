@@ -26,10 +26,11 @@ pub(super) fn metrics(
         let window = duration("spec.analysis.metrics.interval", metric.interval.as_deref())?
             .and_then(|_valid| metric.interval.clone())
             .unwrap_or_else(|| DEFAULT_WINDOW.to_owned());
+        let range = range(metric)?;
         let each = |source| Metric {
             name: metric.name.clone(),
             window: window.clone(),
-            range: range(metric),
+            range,
             source,
             variables: metric.template_variables.clone(),
         };
@@ -70,15 +71,26 @@ pub(super) fn metrics(
 }
 
 /// The deprecated `threshold` is a minimum for the success rate and a maximum for all else.
-fn range(metric: &CanaryMetric) -> Range {
+fn range(metric: &CanaryMetric) -> Result<Range, Error> {
     if let Some(range) = metric.threshold_range {
-        return Range {
+        if let (Some(min), Some(max)) = (range.min, range.max)
+            && min.as_f64() > max.as_f64()
+        {
+            return Err(Error::Field {
+                field: "spec.analysis.metrics.thresholdRange",
+                fix: format!(
+                    "min must not be above max, but `{}` has {min} to {max}, which no value is in",
+                    metric.name
+                ),
+            });
+        }
+        return Ok(Range {
             min: range.min.map(Number::as_f64),
             max: range.max.map(Number::as_f64),
-        };
+        });
     }
     let limit = metric.threshold.map(Number::as_f64);
-    if metric.name == crate::analysis::builtin::SUCCESS_RATE {
+    Ok(if metric.name == crate::analysis::builtin::SUCCESS_RATE {
         Range {
             min: limit,
             max: None,
@@ -88,7 +100,7 @@ fn range(metric: &CanaryMetric) -> Range {
             min: None,
             max: limit,
         }
-    }
+    })
 }
 
 /// The hooks of the machine, and those of events.
@@ -176,6 +188,25 @@ const fn kind(kind: WebhookType) -> Option<HookKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_that_no_value_is_in_is_refused() {
+        let read = |min: f64, max: f64| {
+            let analysis = serde_json::json!({ "metrics": [{
+                "name": "request-success-rate", "thresholdRange": { "min": min, "max": max },
+            }] });
+            let analysis = serde_json::from_value(analysis).unwrap();
+            let read = metrics(&analysis, "shop", References::Anywhere);
+            read.map_err(|error| error.to_string())
+        };
+        let error = read(99.0, 1.0).unwrap_err();
+        assert_eq!(
+            error,
+            "`spec.analysis.metrics.thresholdRange`: min must not be above max, but \
+             `request-success-rate` has 99 to 1, which no value is in"
+        );
+        assert_eq!(read(1.0, 1.0).map(|all| all.len()), Ok(1));
+    }
 
     #[test]
     fn only_hooks_that_are_waited_for_can_be_obeyed() {

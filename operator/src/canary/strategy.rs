@@ -155,9 +155,16 @@ fn interval(analysis: &CanaryAnalysis, limits: &Limits) -> Result<SignedDuration
 }
 
 fn threshold(analysis: &CanaryAnalysis) -> Result<u32, Error> {
-    let threshold = whole("spec.analysis.threshold", analysis.threshold)?
-        .unwrap_or(1)
-        .max(1);
+    const FIELD: &str = "spec.analysis.threshold";
+    let threshold = whole(FIELD, analysis.threshold)?.unwrap_or(1);
+    if threshold < 0 {
+        return Err(Error::Field {
+            field: FIELD,
+            fix: format!("must be 1 or more, but is {threshold}"),
+        });
+    }
+    // As in Flagger, none is as one.
+    let threshold = threshold.max(1);
     Ok(u32::try_from(threshold).unwrap_or(u32::MAX))
 }
 
@@ -287,6 +294,21 @@ mod tests {
         check(
             json!({ "stepWeights": [0] }),
             Err("must rise from step to step"),
+        );
+    }
+
+    #[test]
+    fn a_threshold_below_nothing_is_refused_and_none_is_as_one() {
+        let read = |analysis: Value| {
+            let read = threshold(&serde_json::from_value(analysis).unwrap());
+            read.map_err(|error| error.to_string())
+        };
+        assert_eq!(read(json!({ "threshold": 3 })), Ok(3));
+        assert_eq!(read(json!({ "threshold": 0 })), Ok(1));
+        assert_eq!(read(json!({})), Ok(1));
+        assert_eq!(
+            read(json!({ "threshold": -3 })),
+            Err("`spec.analysis.threshold`: must be 1 or more, but is -3".to_owned())
         );
     }
 

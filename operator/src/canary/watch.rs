@@ -217,15 +217,16 @@ impl Scope {
     }
 }
 
-/// Pods whose containers crash. Their status is in no other object: a Deployment tells that a pod
+/// Pods whose containers crash, or wait for what may not come. Their status is in no other object: a Deployment tells that a pod
 /// is not ready, and not why. None of them is kept.
-fn crashing_pods(
-    scope: &Scope,
-) -> impl Stream<Item = Result<Pod, watcher::Error>> + Send + 'static {
+fn ailing_pods(scope: &Scope) -> impl Stream<Item = Result<Pod, watcher::Error>> + Send + 'static {
     watcher(scope.api::<Pod>(), watcher::Config::default())
         .default_backoff()
         .applied_objects()
-        .try_filter(|pod| std::future::ready(pods::crash(pod).is_some()))
+        .try_filter(|pod| {
+            let ails = pods::crash(pod).is_some() || pods::obstacle(pod).is_some();
+            std::future::ready(ails)
+        })
 }
 
 /// Autoscalers whose spec is another one, and those that go. Their status changes all the time.
@@ -301,7 +302,7 @@ fn watches(controller: Controller<Guarded>, scope: &Scope, wakers: &Wakers) -> C
             router::http_routes("v1"),
         )
         .watches_stream(scope.changes::<EndpointSlice>(), wakers.by_label())
-        .watches_stream(crashing_pods(scope), wakers.by_owner())
+        .watches_stream(ailing_pods(scope), wakers.by_owner())
         .watches_stream(scope.changes::<ConfigMap>(), wakers.by_config("configmap"))
         .watches_stream(scope.changes::<Secret>(), wakers.by_config("secret"))
 }
