@@ -182,9 +182,14 @@ fn mesh_provider(text: &str) -> Setting {
         "kubernetes" | "gatewayapi:v1" | "gatewayapi:v1beta1" => {
             value("operator.meshProvider", json!(text))
         }
-        other => not_yet(&format!(
-            "provider `{other}` is not there: use `istio`, `gatewayapi:v1` or `kubernetes`"
-        )),
+        // Named all the same: Canaries that mean it are Stalled then, and not led by another one.
+        other => Setting {
+            values: value("operator.meshProvider", json!(other)).values,
+            ..not_yet(&format!(
+                "provider `{other}` is not there: use `istio`, `gatewayapi:v1` or `kubernetes`; \
+                 Canaries without `spec.provider` are Stalled until then"
+            ))
+        },
     }
 }
 

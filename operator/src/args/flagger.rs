@@ -1,6 +1,6 @@
 //! Flagger's command line, read as Go reads it, in the words of ours. Pure.
 //!
-//! The flags are those of Flagger 1.43 (`cmd/flagger/main.go`). Each of them either acts or is
+//! The flags are those of Flagger 1.44 (`cmd/flagger/main.go`). Each of them either acts or is
 //! accepted with a warning that says what is done instead, so that a Deployment with Flagger's
 //! arguments starts; what is neither Flagger's nor ours is left to clap to refuse.
 
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::args::Args;
 
-    /// Every flag of Flagger 1.43, with a value that asks for something, and what becomes of it.
+    /// Every flag of Flagger 1.44, with a value that asks for something, and what becomes of it.
     const TABLE: [(&str, &str, &str); 33] = [
         ("kubeconfig", "/config", "--kubeconfig=/config"),
         ("kubeconfig-qps", "50", "requests are not limited"),
