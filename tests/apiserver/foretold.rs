@@ -161,6 +161,16 @@ pub(crate) async fn a_manifest_is_planned_before_it_is_there(stage: &Stage) -> R
     ensure!(told["hooks"][0]["name"] == "gate", "{told}");
     ensure!(!told.to_string().contains("hush"), "{told}");
 
+    let gate = canary["spec"]["analysis"]["webhooks"][0].clone();
+    canary["spec"]["analysis"]["webhooks"][0]["secretRef"] = json!({ "name": "gate" });
+    std::fs::write(&path, canary.to_string())?;
+    let (code, told) = fairlead_json(&scene, &plan).await?;
+    ensure!(
+        code == 1 && told["problems"][0] == "hook gate: Secret `manifest/gate` does not exist",
+        "{code}: {told}"
+    );
+    canary["spec"]["analysis"]["webhooks"][0] = gate;
+
     // What the API server refuses is told in its words, with the field.
     canary["spec"]["analysis"]["stepWieght"] = json!(5);
     std::fs::write(&path, canary.to_string())?;

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fairlead_crds::canary::Canary;
+use fairlead_operator::analysis::webhook::SecretPlace;
 use fairlead_operator::canary::forecast::instead;
 use fairlead_operator::canary::preview::{Freshness, Preview, preview};
 use fairlead_operator::canary::question::{Whom, question};
 use fairlead_operator::canary::validate::{Limits, Source, Validated, Webhook, validate};
 use fairlead_runtime::clock;
 use jiff::Unit;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 use serde::Serialize;
 
@@ -122,6 +125,9 @@ async fn look(client: &Client, canary: &Canary) -> (Outlook, Freshness) {
         .chain(&plan.event_hooks)
         .map(hook)
         .collect();
+    outlook
+        .problems
+        .extend(missing_secrets(client, &plan).await);
     outlook.alerts = alerts(&plan);
     for metric in &plan.metrics {
         // Where a query goes matters here, and not which address the operator was given.
@@ -185,6 +191,25 @@ fn hook(hook: &Webhook) -> Hook {
         name: hook.name.clone(),
         url: bare(&hook.endpoint.url),
     }
+}
+
+/// The Secrets of hooks that are not there; what they hold is not asked for.
+async fn missing_secrets(client: &Client, plan: &Validated) -> Vec<String> {
+    let mut missing = Vec::new();
+    for hook in plan.hooks.iter().chain(&plan.event_hooks) {
+        let Some(SecretPlace { namespace, name }) = &hook.endpoint.secret else {
+            continue;
+        };
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        // Who may not look for Secrets learns it from the operator.
+        if let Ok(None) = api.get_metadata_opt(name).await {
+            missing.push(format!(
+                "hook {}: Secret `{namespace}/{name}` does not exist",
+                hook.name
+            ));
+        }
+    }
+    missing
 }
 
 /// An address without user, password and query.
