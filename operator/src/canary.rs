@@ -5,6 +5,7 @@
 //! stored, guarded by the version that the look began with, before anything follows from it.
 
 mod accept;
+mod bake;
 mod checks;
 mod cleanup;
 mod compare;

@@ -12,6 +12,7 @@ mod foretold;
 mod history;
 mod interruption;
 mod judgement;
+mod kept;
 mod kinds;
 mod migrate;
 mod promotion;

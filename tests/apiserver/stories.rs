@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
 use crate::{
-    affinity, edits, foretold, judgement, kinds, migrate, promotion, providers, steps, takeover,
+    affinity, edits, foretold, judgement, kept, kinds, migrate, promotion, providers, steps,
+    takeover,
 };
 
 /// Stories at a time: each has an operator of its own.
@@ -69,6 +70,11 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(steps::a_step_that_waits_for_a_person_can_still_fail(&stage)),
         Box::pin(steps::steps_stand_alone(&stage)),
         Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
+        Box::pin(kept::a_person_goes_back_and_the_target_is_not_fought_over(
+            &stage,
+        )),
+        Box::pin(kept::what_fails_while_it_bakes_is_gone_back_from(&stage)),
+        Box::pin(kept::what_holds_while_it_bakes_stays(&stage)),
     ];
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)

@@ -25,6 +25,7 @@ struct Explanation {
     phase: CanaryPhase,
     revision: Option<String>,
     promoted_revision: Option<String>,
+    kept_revisions: Vec<String>,
     why: String,
     next: String,
     troubles: Vec<String>,
@@ -48,6 +49,7 @@ fn explain(canary: &Canary) -> Explanation {
         ConditionType::Reconciling,
         ConditionType::UnsupportedFields,
         ConditionType::Paused,
+        ConditionType::Baking,
     ];
     let told = troubles.into_iter().filter_map(|type_| {
         let message = summary::condition(&status, type_)?;
@@ -64,6 +66,7 @@ fn explain(canary: &Canary) -> Explanation {
         phase: status.phase.unwrap_or_default(),
         revision: rollout.run.map(|run| run.revision),
         promoted_revision: rollout.promoted_revision,
+        kept_revisions: rollout.kept_revisions,
         why,
         next,
         troubles,
@@ -92,6 +95,13 @@ fn next(canary: &Canary, status: &CanaryStatus) -> String {
         CanaryPhase::Initializing => "the primary has to become ready".to_owned(),
         CanaryPhase::Initialized | CanaryPhase::Succeeded => {
             let (kind, target) = (&target.kind, &target.name);
+            if summary::condition(status, ConditionType::Baking).is_some() {
+                let back = command("rollback-to");
+                return format!(
+                    "its time to bake has to pass; {back} gives the primary back what it ran, a \
+                     new version of {kind} `{target}` starts a rollout"
+                );
+            }
             format!("a new version of {kind} `{target}` starts a rollout")
         }
         CanaryPhase::Waiting => {
@@ -139,6 +149,10 @@ fn draw(explanation: &Explanation, style: Style) -> String {
         let promoted = explanation.promoted_revision.as_deref();
         let promoted = promoted.unwrap_or("none");
         say("revision", &format!("{revision} (promoted: {promoted})"));
+    }
+    if !explanation.kept_revisions.is_empty() {
+        let kept = explanation.kept_revisions.join(", ");
+        say("kept", &format!("{kept} (`rollback-to` gives one back)"));
     }
     for trouble in &explanation.troubles {
         say("condition", trouble);

@@ -109,7 +109,15 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
     for metric in &plan.metrics {
         // Where a query goes matters here, and not which address the operator was given.
         let server = "the operator's metrics server".to_owned();
-        match question(Some(client), &plan, metric, Some(&server)).await {
+        match question(
+            Some(client),
+            &plan,
+            fairlead_rollout::Subject::Canary,
+            metric,
+            Some(&server),
+        )
+        .await
+        {
             Ok(question) => outlook.checks.push(Check {
                 metric: metric.name.clone(),
                 limit: metric.range.to_string(),

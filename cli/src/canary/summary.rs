@@ -28,7 +28,7 @@ pub(super) fn message(status: &CanaryStatus) -> &str {
     })
 }
 
-/// The phase, and whether a person has paused it.
+/// The phase, and whether a person has paused it or what it promoted bakes.
 pub(super) fn phase(status: &CanaryStatus) -> Cell {
     let phase = status.phase.unwrap_or_default();
     let word = if phase == CanaryPhase::New {
@@ -38,6 +38,9 @@ pub(super) fn phase(status: &CanaryStatus) -> Cell {
     };
     if is_true(&status.conditions, ConditionType::Paused) {
         return Cell::toned(format!("{word} (paused)"), Tone::Busy);
+    }
+    if is_true(&status.conditions, ConditionType::Baking) {
+        return Cell::toned(format!("{word} (baking)"), Tone::Busy);
     }
     let tone = match phase {
         CanaryPhase::Initialized | CanaryPhase::Succeeded => Tone::Good,
@@ -136,6 +139,7 @@ pub(super) mod tests {
                 ],
                 "rollout": {
                     "promotedRevision": "r1",
+                    "keptRevisions": ["r0"],
                     "paused": true,
                     "run": { "id": 2, "revision": "r2", "weight": 25, "failedChecks": 1 },
                     "commands": [

@@ -65,6 +65,12 @@ pub enum Reason {
     WeightSet,
     /// What another controller ran is ours now.
     TakenOver,
+    /// A person wants the primary to go back to an earlier revision.
+    RollbackRequested,
+    /// What was promoted is checked for a while longer.
+    BakeStarted,
+    /// It held, or there is nothing more to check.
+    BakeEnded,
     /// A person's command makes no sense now.
     CommandRefused,
 }
@@ -104,6 +110,9 @@ impl Reason {
             Self::Retried => "Retried",
             Self::WeightSet => "WeightSet",
             Self::TakenOver => "TakenOver",
+            Self::RollbackRequested => "RollbackRequested",
+            Self::BakeStarted => "BakeStarted",
+            Self::BakeEnded => "BakeEnded",
             Self::CommandRefused => "CommandRefused",
         }
     }
@@ -130,7 +139,10 @@ impl Reason {
             | Self::Aborted
             | Self::Retried
             | Self::WeightSet
-            | Self::TakenOver => false,
+            | Self::TakenOver
+            | Self::RollbackRequested
+            | Self::BakeStarted
+            | Self::BakeEnded => false,
             Self::RolloutHeld
             | Self::CheckFailed
             | Self::WeightUnconfirmed

@@ -54,8 +54,23 @@ pub enum Probe {
         /// Its name.
         name: String,
     },
-    /// Ask metrics, all or some.
-    Metrics(Selection),
+    /// Ask metrics.
+    Metrics {
+        /// All or some.
+        which: Selection,
+        /// What they are asked about.
+        of: Subject,
+    },
+}
+
+/// What metrics are asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// The revision on its way.
+    #[default]
+    Canary,
+    /// What was promoted.
+    Primary,
 }
 
 impl Probe {
@@ -63,7 +78,7 @@ impl Probe {
     pub(crate) fn id(&self) -> String {
         match self {
             Self::Hook { kind, name } => format!("{kind}/{name}"),
-            Self::Metrics(_) => "metrics".to_owned(),
+            Self::Metrics { .. } => "metrics".to_owned(),
         }
     }
 }

@@ -15,8 +15,11 @@ pub struct State {
     pub phase: Option<Phase>,
     /// The revision that the primary was last proven to run.
     pub promoted: Option<Revision>,
-    /// The revision that failed last and is not tried again.
-    pub refused: Option<Revision>,
+    /// The revisions that are not tried again: the one that failed last, and those that were gone
+    /// back from since the last promotion.
+    pub refused: Vec<Revision>,
+    /// The revisions that the primary ran before and can be given back; the last one comes first.
+    pub kept: Vec<Revision>,
     /// The run in progress, or the last one.
     pub run: Option<Run>,
     /// What the routes are meant to be.
@@ -67,6 +70,9 @@ impl State {
             if let Some(place) = &mut run.place {
                 place.since = now.min(place.since);
             }
+            if let Some(bake) = &mut run.bake {
+                bake.since = now.min(bake.since);
+            }
             let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
             run.record.written_by(now);
         }
@@ -116,6 +122,17 @@ pub struct Run {
     pub shortcut: Option<Shortcut>,
     /// Where it stands among explicit steps; `None` before the first.
     pub place: Option<Place>,
+    /// Since when it bakes, once it is promoted.
+    pub bake: Option<Bake>,
+}
+
+/// A time after promotion in which checks go on, of the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bake {
+    /// When it began.
+    pub since: Timestamp,
+    /// Failed checks since.
+    pub failed_checks: u32,
 }
 
 /// Where a run stands among explicit steps.
@@ -159,6 +176,7 @@ impl Run {
             objection: None,
             shortcut: None,
             place: None,
+            bake: None,
         }
     }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{CanaryJudgement, CanaryStep, CrossNamespaceReference, Number};
+use super::{CanaryBake, CanaryJudgement, CanaryStep, CrossNamespaceReference, Number};
 use crate::networking::StringMatch;
 use crate::schema;
 
@@ -70,6 +70,8 @@ pub struct CanaryAnalysis {
     pub metrics: Vec<CanaryMetric>,
     /// How the new version is compared with the promoted one while both serve.
     pub judgement: Option<CanaryJudgement>,
+    /// How the promoted version is watched for a while, to go back if it does not hold.
+    pub bake: Option<CanaryBake>,
     /// Who is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<CanaryAlert>,

@@ -40,6 +40,8 @@ pub struct RunHistory {
 pub enum RunOutcome {
     /// the new version is the promoted one
     Promoted,
+    /// the new version was promoted, and the primary went back from it
+    RolledBack,
     /// the new version was withdrawn
     Failed,
     /// the workload went back to the promoted version

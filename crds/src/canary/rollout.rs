@@ -19,6 +19,13 @@ pub struct RolloutStatus {
     pub promoted_revision: Option<String>,
     /// The revision that failed last; it is not tried again.
     pub refused_revision: Option<String>,
+    /// Others that are not tried again: the primary went back from them since the last promotion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_refused: Vec<String>,
+    /// The revisions that the primary ran before and can be given back by `rollback-to`; the last
+    /// one comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_revisions: Vec<String>,
     /// The run in progress, or the last one.
     pub run: Option<RunStatus>,
     /// What the routes are meant to hold.
@@ -102,6 +109,19 @@ pub struct RunStatus {
     pub shortcut: Option<ShortcutStatus>,
     /// Where it stands among `spec.analysis.steps`; none before the first.
     pub place: Option<PlaceStatus>,
+    /// How the promoted revision holds, while it bakes.
+    pub bake: Option<BakeStatus>,
+}
+
+/// A time after promotion in which checks go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BakeStatus {
+    /// When it began.
+    pub since: MicroTime,
+    /// Failed checks since.
+    #[serde(default)]
+    pub failed_checks: u32,
 }
 
 /// Where a run stands among the steps of the spec.

@@ -109,9 +109,14 @@ fn open(history: &mut Vec<RunHistory>, run: &Run, now: Timestamp) {
     history.truncate(MOST_RUNS);
 }
 
-/// Notes how a run ended, once.
+/// Notes how a run ended; one that was promoted may still be gone back from.
 fn close(history: &mut RunHistory, state: &State, now: Timestamp) {
+    let promoted = Some(RunOutcome::Promoted);
     let outcome = match state.phase {
+        Some(Phase::Failed) if history.outcome == promoted => {
+            history.ended_at = None;
+            RunOutcome::RolledBack
+        }
         Some(Phase::Failed) => RunOutcome::Failed,
         Some(Phase::Succeeded) => {
             let promoted = state.promoted.as_ref();

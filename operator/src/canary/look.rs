@@ -179,7 +179,7 @@ impl<'a> Look<'a> {
             let Effect::Ask { key, probe } = effect else {
                 return false;
             };
-            let only_reads = matches!(probe, Probe::Metrics(_));
+            let only_reads = matches!(probe, Probe::Metrics { .. });
             only_reads || is_guarded || self.context.desk.has(&uid, key)
         };
         decision.effects.iter().all(may) && (is_guarded || decision.events.is_empty())
@@ -473,11 +473,12 @@ impl<'a> Look<'a> {
         let uid = self.canary.uid().unwrap_or_default();
         let canary = self.reference.clone();
         match probe {
-            Probe::Metrics(metrics) => {
+            Probe::Metrics { which, of } => {
                 let check = Check {
                     sources: self.context.sources.clone(),
                     plan: self.plan.clone(),
-                    metrics: metrics.clone(),
+                    metrics: which.clone(),
+                    of: *of,
                 };
                 desk.ask(&uid, canary, key.clone(), check.run());
             }

@@ -1,13 +1,13 @@
 //! Asks the metrics of one check, one after the other, until one objects.
 
 use fairlead_crds::canary::MetricProvider;
-use fairlead_rollout::{Selection, Verdict};
+use fairlead_rollout::{Selection, Subject, Verdict};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 
 use super::desk::Reply;
-use super::question::{Question, System, Whom, question, server, target};
+use super::question::{Question, System, Whom, question, server, subject, target};
 use super::validate::{Metric, Source, Validated};
 use crate::analysis::access::Access;
 use crate::analysis::mesh::Mesh;
@@ -50,6 +50,8 @@ pub(super) struct Check {
     pub(super) plan: Validated,
     /// Which of its metrics.
     pub(super) metrics: Selection,
+    /// What they are asked about.
+    pub(super) of: Subject,
 }
 
 impl Check {
@@ -93,11 +95,17 @@ impl Check {
             metrics_server,
             ..
         } = &self.sources;
-        let Question { query, whom } =
-            question(Some(client), &self.plan, metric, metrics_server.as_ref()).await?;
+        let Question { query, whom } = question(
+            Some(client),
+            &self.plan,
+            self.of,
+            metric,
+            metrics_server.as_ref(),
+        )
+        .await?;
         let provider = match whom {
             Whom::Mesh { measure, window } => {
-                let target = target(&self.plan);
+                let target = subject(&self.plan, self.of);
                 Box::new(self.sources.mesh.provider(target, measure, window))
             }
             Whom::Server => self.default_provider().await?,

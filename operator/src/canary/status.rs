@@ -13,7 +13,7 @@ use fairlead_rollout::{Intent, Phase, Place, Revision, Round, Run, Split, State,
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
-use super::{evidence, steer};
+use super::{bake, evidence, steer};
 use crate::analysis;
 
 /// What the conditions say beside the state.
@@ -46,7 +46,8 @@ pub(super) fn load(status: &CanaryStatus) -> State {
     State {
         phase: status.phase.and_then(phase),
         promoted: rollout.promoted_revision.map(Revision),
-        refused: rollout.refused_revision.map(Revision),
+        refused: load_refused(rollout.refused_revision, rollout.also_refused),
+        kept: rollout.kept_revisions.into_iter().map(Revision).collect(),
         run: rollout.run.map(load_run),
         traffic: rollout.traffic.map(|traffic| Intent {
             target: split(traffic.weight, traffic.mirrored, traffic.sticky),
@@ -93,7 +94,13 @@ fn load_run(run: RunStatus) -> Run {
             since: place.since.0,
             resumed: place.resumed,
         }),
+        bake: run.bake.as_ref().map(bake::load),
     }
+}
+
+/// The one that failed last comes first.
+fn load_refused(last: Option<String>, others: Vec<String>) -> Vec<Revision> {
+    last.into_iter().chain(others).map(Revision).collect()
 }
 
 fn split(weight: u8, mirrored: bool, sticky: bool) -> Split {
@@ -120,11 +127,14 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
     status.failed_checks = Some(Number::from(run.map_or(0, |run| run.failed_checks)));
     status.iterations = Some(Number::from(run.map_or(0, |run| run.iterations)));
     let kept = before.rollout.clone().unwrap_or_default();
+    let mut refused = state.refused.iter().map(|revision| revision.0.clone());
     let last = state.commands.first();
     status.last_handled = last.map(|command| command.token.clone());
     status.rollout = Some(RolloutStatus {
         promoted_revision: state.promoted.clone().map(|revision| revision.0),
-        refused_revision: state.refused.clone().map(|revision| revision.0),
+        refused_revision: refused.next(),
+        also_refused: refused.collect(),
+        kept_revisions: state.kept.iter().map(|one| one.0.clone()).collect(),
         run: run.map(store_run),
         traffic: state.traffic.map(|intent| TrafficStatus {
             weight: intent.target.canary.get(),
@@ -190,6 +200,7 @@ fn store_run(run: &Run) -> RunStatus {
             since: MicroTime(place.since),
             resumed: place.resumed,
         }),
+        bake: run.bake.map(bake::store),
     }
 }
 
@@ -353,13 +364,14 @@ pub(super) fn conclude(status: &mut CanaryStatus, report: &Report<'_>) {
         remove_condition(&mut status.conditions, ConditionType::UnsupportedFields);
     }
     steer::mark_pause(status, report.generation, report.now);
+    bake::mark(status, report.message, report.generation, report.now);
     status.observed_generation = report.generation;
 }
 
 #[cfg(test)]
 mod tests {
     use fairlead_crds::is_true;
-    use fairlead_rollout::{Handled, Shortcut};
+    use fairlead_rollout::{Bake, Handled, Shortcut};
 
     use super::*;
 
@@ -368,7 +380,8 @@ mod tests {
         State {
             phase: Some(Phase::Progressing),
             promoted: Some(Revision("a".to_owned())),
-            refused: Some(Revision("b".to_owned())),
+            refused: vec![Revision("b".to_owned()), Revision("d".to_owned())],
+            kept: vec![Revision("d".to_owned()), Revision("e".to_owned())],
             run: Some(Run {
                 step: 2,
                 weight: Weight::clamped(40),
@@ -386,6 +399,10 @@ mod tests {
                     number: 2,
                     since: now,
                     resumed: true,
+                }),
+                bake: Some(Bake {
+                    since: now,
+                    failed_checks: 1,
                 }),
                 ..Run::new(7, Revision("c".to_owned()))
             }),

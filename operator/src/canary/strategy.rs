@@ -7,9 +7,9 @@ use fairlead_crds::parse_duration;
 use fairlead_rollout::{Hook, Ladder, Plan, Stage, Strategy, Weight};
 use jiff::SignedDuration;
 
-use super::judgement;
 use super::steps::stages;
 use super::validate::{Error, Limits, Metric, Thresholds, Webhook};
+use super::{bake, judgement};
 use crate::router::{Provider, RoutePlan};
 
 /// The pace of a Canary that names none.
@@ -48,6 +48,7 @@ pub(super) fn strategy(
         undivided(analysis)?
     };
     Ok(Strategy {
+        bake: bake::length(analysis)?,
         judgement: judgement::terms(analysis, route.provider, &plan)?,
         plan,
         interval: interval(analysis, limits)?,

@@ -9,7 +9,7 @@ use super::{Machine, Pause, Turn, after};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::phase::Phase;
-use crate::probe::{HookKind, Probe, ProbeKey, Verdict};
+use crate::probe::{HookKind, Probe, ProbeKey, Subject, Verdict};
 use crate::stage::Selection;
 use crate::state::{Place, Round, Run};
 use crate::strategy::{Plan, Strategy};
@@ -90,7 +90,10 @@ fn checks(strategy: &Strategy, run: &Run) -> Vec<Probe> {
     let mut probes = strategy.probes(HookKind::Rollout);
     probes.retain(|probe| matches!(probe, Probe::Hook { name, .. } if hooks.includes(name)));
     if strategy.has_metrics && !metrics.is_empty() {
-        probes.push(Probe::Metrics(metrics));
+        probes.push(Probe::Metrics {
+            which: metrics,
+            of: Subject::Canary,
+        });
     }
     probes
 }
@@ -148,7 +151,14 @@ impl Machine<'_> {
 
     fn ask<T>(&mut self, probe: &Probe, key: ProbeKey) -> Turn<T> {
         let message = match probe {
-            Probe::Metrics(_) => self.waits_for_check()?,
+            Probe::Metrics {
+                of: Subject::Canary,
+                ..
+            } => self.waits_for_check()?,
+            Probe::Metrics {
+                of: Subject::Primary,
+                ..
+            } => self.bakes()?,
             Probe::Hook { kind, name } => {
                 self.run()?.round.asked = Some(key.probe.clone());
                 format!("calling {kind} hook {name}")
@@ -185,7 +195,7 @@ impl Machine<'_> {
                 kind: Some(*kind),
                 why: format!("{kind} hook {name}: {why}"),
             }),
-            (Probe::Metrics(_), Some(why)) => Some(Objection {
+            (Probe::Metrics { .. }, Some(why)) => Some(Objection {
                 kind: None,
                 why: why.to_owned(),
             }),

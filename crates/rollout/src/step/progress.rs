@@ -267,7 +267,7 @@ impl Machine<'_> {
             run.weight = Weight::ZERO;
         }
         run.objection = Some(why.to_owned());
-        self.state.refused = Some(revision.clone());
+        self.refuse(revision.clone());
         self.alert(
             Severity::Error,
             Reason::RolledBack,

@@ -5,9 +5,9 @@
 //! promotion of what was analysed only, legal phases, and that deciding twice decides the same.
 
 use fairlead_rollout::{
-    Answer, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan, ProbeKey,
-    Readiness, Reason, Request, Revision, Role, Round, Run, Selection, Shortcut, Size, Split,
-    Stage, State, Strategy as Rollout, Verdict, Weight, step,
+    Answer, Bake, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan,
+    ProbeKey, Readiness, Reason, Request, Revision, Role, Round, Run, Selection, Shortcut, Size,
+    Split, Stage, State, Strategy as Rollout, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
@@ -98,9 +98,11 @@ fn strategy() -> impl Strategy<Value = Rollout> {
     )
 }
 
-/// The same, with a judgement or without.
+/// The same, with a judgement or without, and with a bake or without.
 fn any_strategy() -> impl Strategy<Value = Rollout> {
-    (strategy(), any::<bool>()).prop_map(|(strategy, is_judged)| {
+    let bake = option::of((0_i64..40).prop_map(SignedDuration::from_secs));
+    (strategy(), any::<bool>(), bake).prop_map(|(strategy, is_judged, bake)| {
+        let strategy = Rollout { bake, ..strategy };
         if is_judged {
             judged(strategy)
         } else {
@@ -130,7 +132,9 @@ const COMMANDS: &[&str] = &[
     "set-weight=0",
     "set-weight=30",
     "set-weight=100",
+    "rollback-to",
     "rollback-to=r0",
+    "rollback-to=r1",
     "set-weight=far",
     "",
 ];
@@ -392,6 +396,7 @@ fn every_act_between_any_two_writes_breaks_no_rule() {
         Act::Ask("abort"),
         Act::Ask("set-weight=0"),
         Act::Ask("set-weight=100"),
+        Act::Ask("rollback-to"),
     ];
     for at in 0..calm.writes {
         for written in [false, true] {
@@ -509,7 +514,7 @@ fn any_role() -> impl Strategy<Value = Role> {
         })
 }
 
-fn any_state() -> impl Strategy<Value = State> {
+fn any_run() -> impl Strategy<Value = Run> {
     let shortcuts = [None, Some(Shortcut::Promote), Some(Shortcut::PromoteFull)];
     let shortcut = prop::sample::select(shortcuts.to_vec());
     let numbers = (
@@ -526,10 +531,16 @@ fn any_state() -> impl Strategy<Value = State> {
         option::of(any_time()),
         shortcut,
         option::of((0_u32..6, any_time(), any::<bool>())),
+        option::of((any_time(), 0_u32..3)),
     );
-    let run = facts.prop_map(
-        |(revision, split, (id, count, failed, warmed, withdrawn), checked_at, shortcut, place)| {
+    facts.prop_map(
+        |(revision, split, numbers, checked_at, shortcut, place, bake)| {
+            let (id, count, failed, warmed, withdrawn) = numbers;
             Run {
+                bake: bake.map(|(since, failed_checks)| Bake {
+                    since,
+                    failed_checks,
+                }),
                 place: place.map(|(number, since, resumed)| Place {
                     number,
                     since,
@@ -552,7 +563,10 @@ fn any_state() -> impl Strategy<Value = State> {
                 ..Run::new(id, revision)
             }
         },
-    );
+    )
+}
+
+fn any_state() -> impl Strategy<Value = State> {
     let intent = (any_split(), any_split(), any_time(), option::of(any_time())).prop_map(
         |(target, before, since, in_effect)| Intent {
             target,
@@ -563,17 +577,22 @@ fn any_state() -> impl Strategy<Value = State> {
     );
     (
         option::of(prop::sample::select(Phase::ALL.to_vec())),
-        (option::of(any_revision()), option::of(any_revision())),
-        option::of(run),
+        (
+            option::of(any_revision()),
+            vec(any_revision(), 0..3),
+            vec(any_revision(), 0..4),
+        ),
+        option::of(any_run()),
         option::of(intent),
         (any::<bool>(), any::<bool>(), any::<bool>()),
         option::of(any_time()),
     )
         .prop_map(
-            |(phase, (promoted, refused), run, traffic, flags, unready_since)| State {
+            |(phase, (promoted, refused, kept), run, traffic, flags, unready_since)| State {
                 phase,
                 promoted,
                 refused,
+                kept,
                 run,
                 traffic,
                 retained: flags.0,

@@ -596,7 +596,7 @@ fn an_abort_ends_a_run_that_waits_for_confirmation() {
     world.act(Act::Ask("abort"));
     world.run_for(60);
     assert_eq!(world.phase(), Phase::Failed);
-    assert_eq!(world.state.refused, Some(world.target_revision()));
+    assert_eq!(world.state.refused, [world.target_revision()]);
 }
 
 #[test]
