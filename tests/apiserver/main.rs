@@ -6,6 +6,7 @@
 
 mod affinity;
 mod callers;
+mod chosen;
 mod edits;
 mod fairlead;
 mod foretold;

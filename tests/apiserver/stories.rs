@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
 use crate::{
-    affinity, edits, foretold, judgement, kept, kinds, migrate, promotion, providers, steps,
-    takeover,
+    affinity, chosen, edits, foretold, judgement, kept, kinds, migrate, promotion, providers,
+    steps, takeover,
 };
 
 /// Stories at a time: each has an operator of its own.
@@ -75,6 +75,13 @@ async fn stories_of_canaries() -> Result<()> {
         )),
         Box::pin(kept::what_fails_while_it_bakes_is_gone_back_from(&stage)),
         Box::pin(kept::what_holds_while_it_bakes_stays(&stage)),
+        Box::pin(chosen::insiders_get_the_canary_while_it_can_answer(&stage)),
+        Box::pin(chosen::insiders_of_an_adopted_route_are_let_go_with_it(
+            &stage,
+        )),
+        Box::pin(chosen::insiders_of_a_gateway_have_a_rule_of_their_own(
+            &stage,
+        )),
     ];
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)

@@ -31,6 +31,12 @@ const INTERVAL_PATTERN: &str = "^[0-9]+(m|s)";
     transform = schema::rule(
         "!has(self.steps) || !has(self.maxWeight)",
         "maxWeight is for stepWeight; the last of the steps is the highest"
+    ),
+    transform = schema::rule(
+        "!has(self.weightScope) || self.weightScope != 'Rest' \
+         || (has(self.match) && !has(self.iterations))",
+        "weightScope Rest needs match and weights: the matching requests go to the new version, \
+         the weights divide the rest"
     )
 )]
 pub struct CanaryAnalysis {
@@ -65,6 +71,10 @@ pub struct CanaryAnalysis {
     /// Requests that go to the new version, in place of a share of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub r#match: Vec<CanaryMatch>,
+    /// What the weights divide where `match` is set: the requests that match (`Matched`, the
+    /// default: all others stay with the promoted version), or the rest of them (`Rest`: requests
+    /// that match go to the new version as soon as it has a weight).
+    pub weight_scope: Option<WeightScope>,
     /// What is measured, and what is good enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<CanaryMetric>,
@@ -80,6 +90,15 @@ pub struct CanaryAnalysis {
     pub webhooks: Vec<CanaryWebhook>,
     /// Whether a client that got the new version keeps it.
     pub session_affinity: Option<SessionAffinity>,
+}
+
+/// What the weights divide where requests are matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WeightScope {
+    /// the requests that match
+    Matched,
+    /// all others; those that match go to the new version
+    Rest,
 }
 
 /// Conditions on a request; all must hold.
