@@ -31,6 +31,7 @@ pub mod question;
 mod refuse;
 mod revision;
 mod rival;
+mod share;
 mod sight;
 mod status;
 mod steer;

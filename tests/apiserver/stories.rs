@@ -94,7 +94,7 @@ async fn stories_of_canaries() -> Result<()> {
 async fn stories_of_judgement() -> Result<()> {
     let stage = Stage::open().await?;
     judgement::harm_ends_a_run_at_once(&stage).await?;
-    judgement::an_equal_version_is_promoted_in_spite_of_a_restart(&stage).await?;
+    Box::pin(judgement::an_equal_version_is_promoted_in_spite_of_a_restart(&stage)).await?;
     judgement::without_requests_nothing_passes(&stage).await
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fairlead_crds::ConditionType;
 use fairlead_crds::canary::{
-    Canary, CanaryPhase, CanaryStatus, CheckStatus, CommandStatus, JudgementStatus,
+    Canary, CanaryPhase, CanaryStatus, CheckStatus, CommandStatus, JudgementStatus, ShareStatus,
 };
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -30,6 +30,7 @@ struct Explanation {
     next: String,
     troubles: Vec<String>,
     commands: Vec<CommandStatus>,
+    observed_share: Option<ShareStatus>,
     judgement: Vec<JudgementStatus>,
     checks: Vec<CheckStatus>,
 }
@@ -71,6 +72,7 @@ fn explain(canary: &Canary) -> Explanation {
         next,
         troubles,
         commands,
+        observed_share: rollout.observed_share,
         judgement: rollout.judgement,
         checks: rollout.checks,
     }
@@ -161,6 +163,9 @@ fn draw(explanation: &Explanation, style: Style) -> String {
         let by = command.by.as_deref().unwrap_or("somebody");
         let fate = command.refused.as_deref().unwrap_or("carried out");
         say("command", &format!("{} by {by}: {fate}", command.command));
+    }
+    if let Some(share) = &explanation.observed_share {
+        say("share", &summary::share(share));
     }
     for judged in &explanation.judgement {
         let (canary, primary) = (judged.canary_requests, judged.primary_requests);

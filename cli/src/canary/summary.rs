@@ -1,7 +1,7 @@
 //! A Canary in a few words. Pure.
 
 use fairlead_crds::canary::{
-    AnswerHistory, Canary, CanaryPhase, CanaryStatus, CheckStatus, Number,
+    AnswerHistory, Canary, CanaryPhase, CanaryStatus, CheckStatus, Number, ShareStatus,
 };
 use fairlead_crds::{ConditionType, is_true};
 
@@ -83,6 +83,17 @@ pub(super) fn verdict(verdict: &str) -> Cell {
     Cell::toned(verdict, tone)
 }
 
+/// The share of requests that the canary really gets.
+pub(super) fn share(share: &ShareStatus) -> String {
+    let ShareStatus {
+        weight,
+        percent,
+        requests,
+        ..
+    } = share;
+    format!("at weight {weight} the canary got {percent}% of {requests} requests")
+}
+
 /// The columns of what a metric said.
 pub(super) const CHECK: [&str; 4] = ["CHECK", "VALUE", "LIMIT", "VERDICT"];
 
@@ -149,6 +160,9 @@ pub(super) mod tests {
                             "refused": "retry makes no sense now: it has not failed",
                         },
                     ],
+                    "observedShare": {
+                        "weight": 25, "percent": 31.2, "requests": 1200, "at": at(15),
+                    },
                     "judgement": [{
                         "metric": "request-success-rate", "verdict": "Inconclusive",
                         "message": "request-success-rate: inconclusive: the planned time has not \

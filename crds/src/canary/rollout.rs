@@ -47,6 +47,9 @@ pub struct RolloutStatus {
     /// What the last check found, one entry for each metric that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
+    /// The share of requests that the new version really got, as of the last check; where the
+    /// mesh's own proxies are read.
+    pub observed_share: Option<ShareStatus>,
     /// What the comparison of both versions says, one entry for each metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judgement: Vec<JudgementStatus>,
@@ -190,6 +193,21 @@ pub struct TrafficStatus {
     pub since: MicroTime,
     /// When the proxies had it.
     pub in_effect: Option<MicroTime>,
+}
+
+/// The share of requests that a version really got; clients that are kept on it, or chosen for it,
+/// make it larger than its weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareStatus {
+    /// The weight that was in effect.
+    pub weight: u8,
+    /// The percentage of requests since that weight took effect.
+    pub percent: Number,
+    /// The requests to both versions that it is a share of.
+    pub requests: u64,
+    /// When it was noted.
+    pub at: MicroTime,
 }
 
 /// What a check found for one metric.

@@ -286,6 +286,7 @@ impl<'a> Look<'a> {
         status::store(&mut status, &decision.state, now);
         let terms = self.plan.strategy.judgement.as_ref();
         status::explain_judgement(&mut status, &decision.state, terms);
+        self.note_share(&mut status, moment);
         history::record(&mut status, moment);
         self.plan.route.note(&mut status, &decision.state);
         if self.invalid.is_none() {

@@ -7,7 +7,7 @@ use kube::Client;
 use kube::api::Api;
 
 use super::desk::Reply;
-use super::question::{Question, System, Whom, question, server, subject, target};
+use super::question::{Question, System, Whom, primary, question, server, subject, target};
 use super::validate::{Metric, Source, Validated};
 use crate::analysis::access::Access;
 use crate::analysis::mesh::Mesh;
@@ -36,7 +36,9 @@ impl Sources {
         let asks_mesh = |metric: &Metric| metric.source == Source::Builtin;
         let asks_server = server(plan, self.metrics_server.as_ref()).is_some();
         if !asks_server && plan.metrics.iter().any(asks_mesh) {
+            // The primary's requests tell the canary's share.
             self.mesh.follow(&target(plan));
+            self.mesh.follow(&primary(plan));
         }
     }
 }

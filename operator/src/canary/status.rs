@@ -150,6 +150,7 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
         closing: state.closing,
         unready_since: state.unready_since.map(MicroTime),
         checks: kept.checks,
+        observed_share: kept.observed_share.filter(|_| weight > Weight::ZERO),
         judgement: kept.judgement,
         accepted_spec: kept.accepted_spec,
         paused: state.paused,
