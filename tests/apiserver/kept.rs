@@ -5,13 +5,14 @@ use fairlead_crds::canary::{Canary, CanaryPhase, RolloutStatus, RunOutcome};
 use fairlead_crds::{ConditionType, is_true};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use crate::fairlead::fairlead;
 use crate::promotion::{color, configure, use_config};
-use crate::stage::{Scene, Stage};
-use crate::target;
+use crate::stage::{PATIENCE, Scene, Stage};
+use crate::target::{self, Target};
 
 pub(crate) async fn a_person_goes_back_and_the_target_is_not_fought_over(
     stage: &Stage,
@@ -77,6 +78,32 @@ pub(crate) async fn a_person_goes_back_and_the_target_is_not_fought_over(
         kept.len() <= 3,
         "more is kept than can be gone back to: {kept:?}"
     );
+    Ok(())
+}
+
+pub(crate) async fn workloads_without_replica_sets_go_back_too(stage: &Stage) -> Result<()> {
+    for (namespace, kind) in [
+        ("back-daemons", Target::DaemonSet),
+        ("back-stateful", Target::StatefulSet),
+    ] {
+        let scene = stage.scene_of(namespace, kind).await?;
+        scene.apply_canary(|_| ()).await?;
+        let _operator = scene.operator.start(None)?;
+        scene.until_phase(CanaryPhase::Initialized).await?;
+        scene.apply_target("podinfo:2").await?;
+        scene.until_phase(CanaryPhase::Succeeded).await?;
+        ensure!(scene.image("podinfo-primary").await? == "podinfo:2");
+        scene.command("rollback-to@1").await?;
+        let runs = |found: Option<&DynamicObject>| {
+            found.is_some_and(|found| target::image(&found.data["spec"]) == "podinfo:1")
+        };
+        let waiting = await_condition(scene.workloads(), "podinfo-primary", runs);
+        let ended = tokio::time::timeout(PATIENCE, Box::pin(waiting)).await;
+        ended.with_context(|| format!("{namespace}: {}", scene.log()))??;
+        scene.until_phase(CanaryPhase::Failed).await?;
+        ensure!(scene.image("podinfo").await? == "podinfo:2");
+        scene.history.judge()?;
+    }
     Ok(())
 }
 

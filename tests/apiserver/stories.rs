@@ -73,6 +73,7 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(kept::a_person_goes_back_and_the_target_is_not_fought_over(
             &stage,
         )),
+        Box::pin(kept::workloads_without_replica_sets_go_back_too(&stage)),
         Box::pin(kept::what_fails_while_it_bakes_is_gone_back_from(&stage)),
         Box::pin(kept::what_holds_while_it_bakes_stays(&stage)),
         Box::pin(chosen::insiders_get_the_canary_while_it_can_answer(&stage)),
