@@ -142,6 +142,9 @@ pub(crate) enum Command {
         /// as it is when nothing is in progress
         #[arg(long)]
         revision: Option<String>,
+        /// Wait until what was promoted has baked, too (`spec.analysis.bake`)
+        #[arg(long)]
+        baked: bool,
         /// How long
         #[arg(long, default_value = "15m", value_parser = duration)]
         timeout: Duration,
@@ -163,6 +166,14 @@ pub(crate) enum Command {
     Abort(Steer),
     /// Try the version that failed again
     Retry(Steer),
+    /// Give the primary back what it ran before; the target is left as it is, and not tried again
+    RollbackTo {
+        /// The rollout.
+        #[command(flatten)]
+        steer: Steer,
+        /// One of `status.rollout.keptRevisions`; by default what was promoted last before
+        revision: Option<String>,
+    },
     /// Keep what Flagger left as it is, and wait for the next version
     Adopt(Steer),
     /// Give the new version a share of traffic now; the analysis goes on from there

@@ -22,6 +22,7 @@ use kube::api::{Api, ListParams};
 pub(crate) use self::manifest::Subject;
 pub(crate) use self::simulate::Replay;
 
+use self::wait::Until;
 use crate::args::{About, Command, Connection, Output, Steer};
 use crate::cluster::{Cluster, Error};
 use crate::exit::Exit;
@@ -49,8 +50,12 @@ pub(crate) async fn run(about: About, connection: &Connection, output: Output) -
         Command::Wait {
             name,
             revision,
+            baked,
             timeout,
-        } => wait::run(&canaries, &name, revision.as_deref(), timeout).await,
+        } => {
+            let until = if baked { Until::Baked } else { Until::Ended };
+            wait::run(&canaries, &name, revision.as_deref(), until, timeout).await
+        }
         Command::Pause(which) => steer(which, Verb::Pause).await,
         Command::Resume(which) => steer(which, Verb::Resume).await,
         Command::Promote { steer: which, full } => {
@@ -63,6 +68,10 @@ pub(crate) async fn run(about: About, connection: &Connection, output: Output) -
         }
         Command::Abort(which) => steer(which, Verb::Abort).await,
         Command::Retry(which) => steer(which, Verb::Retry).await,
+        Command::RollbackTo {
+            steer: which,
+            revision,
+        } => steer(which, Verb::RollbackTo(revision)).await,
         Command::Adopt(which) => steer(which, Verb::Adopt).await,
         Command::SetWeight {
             steer: which,

@@ -35,6 +35,20 @@ pub(crate) enum Error {
          --namespace fairlead-system --create-namespace"
     )]
     NotInstalled,
+    /// The namespace does not exist.
+    #[error("there is no namespace `{name}`; create it, or choose another one with --namespace")]
+    NoNamespace {
+        /// Its name.
+        name: String,
+    },
+    /// The object is not accepted.
+    #[error("failed to {what}: the API server refuses it: {why}")]
+    Refused {
+        /// What.
+        what: String,
+        /// Its words.
+        why: String,
+    },
     /// The object does not exist.
     #[error("there is no Canary `{namespace}/{name}`; {others}")]
     Absent {
@@ -113,8 +127,17 @@ impl Cluster {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 Error::Denied { what, source }
             }
-            kube::Error::Api(status) if status.code == 404 => Error::NotInstalled,
-            kube::Error::Api(_) => Error::Api { what, source },
+            kube::Error::Api(status) if status.code == 404 => match &status.details {
+                Some(details) if details.kind == "namespaces" => Error::NoNamespace {
+                    name: details.name.clone(),
+                },
+                Some(_) | None => Error::NotInstalled,
+            },
+            // Its words are for people; the whole answer is not.
+            kube::Error::Api(status) => Error::Refused {
+                what,
+                why: status.message.clone(),
+            },
             kube::Error::HyperError(_) | kube::Error::Service(_) => Error::Unreachable {
                 server: self.server.clone(),
                 source,

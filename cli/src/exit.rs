@@ -28,7 +28,7 @@ Exit codes:
   1  the rollout failed, something needs attention, or something unforeseen happened
   2  wrong usage
   3  it did not happen in time
-  4  there is no such Canary, or Fairlead is not installed
+  4  there is no such Canary or namespace, or Fairlead is not installed
   5  the cluster cannot be reached, or does not allow it
   6  the operator refused the command";
 
@@ -36,14 +36,20 @@ impl Exit {
     /// The code for an error.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         match error.downcast_ref::<cluster::Error>() {
-            Some(cluster::Error::Absent { .. } | cluster::Error::NotInstalled) => Self::NotFound,
+            Some(
+                cluster::Error::Absent { .. }
+                | cluster::Error::NoNamespace { .. }
+                | cluster::Error::NotInstalled,
+            ) => Self::NotFound,
             Some(
                 cluster::Error::Kubeconfig(_)
                 | cluster::Error::Unreachable { .. }
                 | cluster::Error::Denied { .. },
             ) => Self::NoAccess,
             Some(cluster::Error::TimedOut { .. }) => Self::TimedOut,
-            Some(cluster::Error::Api { .. }) | None => Self::Failed,
+            Some(cluster::Error::Refused { .. } | cluster::Error::Api { .. }) | None => {
+                Self::Failed
+            }
         }
     }
 }

@@ -150,25 +150,19 @@ async fn judge_one(
     all: &[&Canary],
     default_provider: Option<&str>,
 ) -> Verdict {
-    let mut canary = canary.clone();
     let mut found = Vec::new();
-    // It is judged as it will be with its provider named.
-    if let (None, Some(provider)) = (&canary.spec.provider, default_provider)
-        && !["", "istio"].contains(&provider)
-    {
-        found.push(format!(
-            "set `spec.provider: {provider}`: it was Flagger's -mesh-provider, and istio is the \
-             default here"
-        ));
-        canary.spec.provider = Some(provider.to_owned());
-    }
-    if let Some(other) = rival(&canary, all.iter().copied()) {
+    if let Some(other) = rival(canary, all.iter().copied()) {
         found.push(format!(
             "its target belongs to Canary `{other}`, which was there first: delete one of them"
         ));
     }
-    let forecast = forecaster.forecast(&canary, Limits::default(), clock::now());
-    Verdict::new(&canary, forecast.await, found)
+    // It is judged as it will be by the values above.
+    let limits = Limits {
+        provider: default_provider.unwrap_or_default().to_owned(),
+        ..Limits::default()
+    };
+    let forecast = forecaster.forecast(canary, &limits, clock::now());
+    Verdict::new(canary, forecast.await, found)
 }
 
 /// What to do, in order.

@@ -4,6 +4,7 @@
 
 mod alert_provider;
 mod analysis;
+mod bake;
 mod evidence;
 mod history;
 mod judgement;
@@ -23,6 +24,7 @@ use serde_with::skip_serializing_none;
 
 pub use alert_provider::*;
 pub use analysis::*;
+pub use bake::*;
 pub use evidence::*;
 pub use history::*;
 pub use judgement::*;

@@ -44,6 +44,8 @@ pub enum ConditionType {
     UnsupportedFields,
     /// A person wants the work on the object to stand still; absent otherwise.
     Paused,
+    /// What was promoted is still checked, and gone back from if it does not hold; absent otherwise.
+    Baking,
 }
 
 impl ConditionType {
@@ -66,6 +68,7 @@ impl ConditionType {
             Self::SidecarInjectorReady => "SidecarInjectorReady",
             Self::UnsupportedFields => "UnsupportedFields",
             Self::Paused => "Paused",
+            Self::Baking => "Baking",
         }
     }
 }

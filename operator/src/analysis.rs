@@ -10,9 +10,8 @@ use fairlead_rollout::Verdict;
 use fairlead_runtime::report;
 use futures::future::BoxFuture;
 
-use crate::outgoing;
+use crate::outgoing::{self, access};
 
-pub mod access;
 pub mod builtin;
 mod json_path;
 pub mod mesh;
@@ -47,6 +46,12 @@ pub enum QueryError {
 impl QueryError {
     fn late(patience: Duration) -> Self {
         Self::Unreachable(format!("it did not answer within {patience:?}"))
+    }
+}
+
+impl From<access::Error> for QueryError {
+    fn from(error: access::Error) -> Self {
+        Self::Setup(error.to_string())
     }
 }
 
@@ -153,30 +158,24 @@ mod tests {
 
     fn check(values: &[f64], expected: &str) {
         let verdict = judge("m", AT_LEAST_99, values);
-        let word = match &verdict {
-            Verdict::Passed => "passed",
-            Verdict::Failed(_) => "failed",
-            Verdict::Error(_) => "error",
-            Verdict::NoData(_) => "no data",
-        };
-        assert_eq!(word, expected, "{values:?}");
+        assert_eq!(verdict.as_str(), expected, "{values:?}");
     }
 
     #[test]
     fn limits_are_inclusive_and_hold_for_each_series() {
-        check(&[99.0], "passed");
-        check(&[100.0, 99.5], "passed");
-        check(&[100.0, 98.9], "failed");
-        check(&[98.9, 100.0], "failed");
+        check(&[99.0], "Passed");
+        check(&[100.0, 99.5], "Passed");
+        check(&[100.0, 98.9], "Failed");
+        check(&[98.9, 100.0], "Failed");
     }
 
     #[test]
     fn what_is_no_number_never_passes() {
-        check(&[], "no data");
-        check(&[f64::NAN], "no data");
-        check(&[100.0, f64::NAN], "no data");
-        check(&[f64::INFINITY], "error");
-        check(&[f64::NEG_INFINITY], "error");
+        check(&[], "NoData");
+        check(&[f64::NAN], "NoData");
+        check(&[100.0, f64::NAN], "NoData");
+        check(&[f64::INFINITY], "Error");
+        check(&[f64::NEG_INFINITY], "Error");
     }
 
     #[test]

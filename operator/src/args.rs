@@ -1,5 +1,6 @@
 //! The command line: every flag can also be set by its environment variable.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,10 +8,13 @@ use fairlead_runtime::args::{Admin, Log};
 
 use crate::fault::Fault;
 use crate::outgoing::address::Permission;
+use crate::trace;
+
+pub mod flagger;
 
 /// Installs the mesh that MeshInstalls describe, and runs Canaries.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "fairlead-operator", version)]
+#[command(name = "fairlead-operator", version, args_override_self = true)]
 pub struct Args {
     /// Prometheus that Canaries query, unless their spec names another. Without one the built-in
     /// metrics are counted by the mesh's own proxies.
@@ -27,6 +31,16 @@ pub struct Args {
     /// The one namespace whose Canaries are run; all when not set.
     #[arg(long, env = "FAIRLEAD_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// The provider of Canaries whose spec names none: `istio`, `gatewayapi:v1` or `kubernetes`.
+    #[arg(long, env = "FAIRLEAD_MESH_PROVIDER", default_value = "istio")]
+    pub mesh_provider: String,
+    /// Refuses templates and alert providers of another namespace than the Canary's.
+    #[arg(long, env = "FAIRLEAD_NO_CROSS_NAMESPACE_REFS")]
+    pub no_cross_namespace_refs: bool,
+    /// File that says how to reach the API server; by default that of `KUBECONFIG`, else the
+    /// cluster of the pod.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
     /// Addresses that webhooks, alerts and metrics may call although they are refused by default:
     /// `loopback`, `link-local`, `node`, `api-server`, or a host as the URL names it.
     #[arg(long, env = "FAIRLEAD_ALLOW_OUTGOING", value_delimiter = ',')]
@@ -43,6 +57,9 @@ pub struct Args {
     /// Where messages about Canaries go.
     #[command(flatten)]
     pub alerts: Alerts,
+    /// Where traces of rollouts go.
+    #[command(flatten)]
+    pub traces: Traces,
     /// Admin server.
     #[command(flatten)]
     pub admin: Admin,
@@ -55,12 +72,12 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Images")]
 pub struct Images {
-    /// Image of the control plane.
+    /// Image of the control plane; without it no mesh is installed.
     #[arg(long, env = "FAIRLEAD_CONTROL_PLANE_IMAGE")]
-    pub control_plane_image: String,
-    /// Image of the proxy: gateways and sidecars.
+    pub control_plane_image: Option<String>,
+    /// Image of the proxy: gateways and sidecars; without it no mesh is installed.
     #[arg(long, env = "FAIRLEAD_PROXY_IMAGE")]
-    pub proxy_image: String,
+    pub proxy_image: Option<String>,
 }
 
 /// The lease that lets one replica work at a time.
@@ -113,6 +130,30 @@ pub struct Alerts {
     /// Name of the cluster in messages.
     #[arg(long, env = "CLUSTER_NAME")]
     pub cluster_name: Option<String>,
+}
+
+/// Where traces of rollouts go, by OpenTelemetry's standard variables.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Traces")]
+pub struct Traces {
+    /// OTLP collector that gets each rollout as a trace, over HTTP, such as
+    /// `http://collector:4318`; none when not set. The other `OTEL_…` variables are heeded too.
+    #[arg(long, env = trace::ENDPOINT, hide_env_values = true)]
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Traces {
+    /// Reads the other variables.
+    ///
+    /// # Errors
+    /// When they ask for what cannot be done.
+    pub fn settings(&self) -> Result<Option<trace::Settings>, trace::Error> {
+        trace::Settings::read(|name| match name {
+            trace::ENDPOINT => self.otlp_endpoint.clone(),
+            #[expect(clippy::disallowed_methods, reason = "this is the edge")]
+            other => std::env::var(other).ok(),
+        })
+    }
 }
 
 impl std::fmt::Debug for Alerts {

@@ -5,6 +5,7 @@
 //! stored, guarded by the version that the look began with, before anything follows from it.
 
 mod accept;
+mod bake;
 mod checks;
 mod cleanup;
 mod compare;
@@ -15,7 +16,7 @@ mod evidence;
 mod execute;
 mod fights;
 pub mod forecast;
-mod history;
+pub(crate) mod history;
 mod inert;
 mod judgement;
 mod look;
@@ -30,6 +31,7 @@ pub mod question;
 mod refuse;
 mod revision;
 mod rival;
+mod share;
 mod sight;
 mod status;
 mod steer;
@@ -67,6 +69,7 @@ use self::rival::rival;
 use self::validate::Limits;
 use crate::analysis::mesh::Mesh;
 use crate::router::Routers;
+use crate::trace::Tracer;
 use crate::workload::Workloads;
 
 /// The field manager of everything that a Canary writes.
@@ -88,6 +91,7 @@ struct Context {
     memory: Arc<Memory>,
     fights: Fights,
     teller: Teller,
+    tracer: Tracer,
     metrics: Metrics,
     workloads: Workloads,
     routers: Routers,
@@ -162,7 +166,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         },
     };
     // pure
-    let accepted = match accept(&canary, context.limits) {
+    let accepted = match accept(&canary, &context.limits) {
         Ok(accepted) => accepted,
         Err(error) => {
             let note = error.to_string();

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Alerts, Args, Images};
+use crate::canary::validate::References;
 use crate::outgoing::address::Permission;
 
 /// Shared by all reconcilers of the process.
@@ -35,6 +36,10 @@ impl std::fmt::Debug for Context {
 pub struct Settings {
     /// Prometheus that Canaries query by default, if there is one.
     pub metrics_server: Option<String>,
+    /// The provider of Canaries that name none.
+    pub mesh_provider: String,
+    /// Where templates and alert providers of a Canary may be.
+    pub references: References,
     /// Shortest interval between two analyses.
     pub control_loop_min_interval: Duration,
     /// The one namespace to look at; all when `None`.
@@ -58,6 +63,12 @@ impl From<&Args> for Settings {
                 .metrics_server
                 .clone()
                 .filter(|server| !server.is_empty()),
+            mesh_provider: args.mesh_provider.clone(),
+            references: if args.no_cross_namespace_refs {
+                References::OwnNamespace
+            } else {
+                References::Anywhere
+            },
             control_loop_min_interval: args.control_loop_min_interval,
             watch_namespace: args
                 .watch_namespace

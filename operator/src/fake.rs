@@ -1,4 +1,5 @@
-//! An HTTP server for unit tests: answers as it is told and remembers what it was asked.
+//! Servers for unit tests: one answers as it is told and remembers what it was asked, the other
+//! plays an API server that can only be read.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -119,4 +120,28 @@ impl Server {
 
 fn respond(answer: Answer) -> Response {
     (answer.status, answer.headers, answer.body).into_response()
+}
+
+/// A cluster in which `find` says what stands at a path.
+pub(crate) fn cluster(
+    find: impl Fn(&str) -> Option<serde_json::Value> + Send + Sync + 'static,
+) -> kube::Client {
+    let find = Arc::new(find);
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let found = find(request.uri().path());
+        let status = match found {
+            Some(_) => StatusCode::OK,
+            None => StatusCode::NOT_FOUND,
+        };
+        let body = found.unwrap_or_else(|| {
+            serde_json::json!({
+                "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+                "reason": "NotFound", "code": 404,
+            })
+        });
+        let body = kube::client::Body::from(body.to_string().into_bytes());
+        let answer = http::Response::builder().status(status).body(body).unwrap();
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    kube::Client::new(service, "default")
 }

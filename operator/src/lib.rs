@@ -29,10 +29,12 @@ pub mod mesh_install;
 pub mod notify;
 pub mod outgoing;
 pub mod router;
+pub mod trace;
 pub mod workload;
 
 use args::Args;
 use context::{Context, Settings};
+use trace::Tracer;
 
 /// How long reconciles that have begun may take at shutdown; less than the 30 s that Kubernetes
 /// waits before it kills, so that the lease is released.
@@ -51,9 +53,12 @@ pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> any
     let metrics = run::Metrics::register(admin.registry());
     let canaries = canary::Metrics::register(admin.registry());
     let messages = notify::Metrics::register(admin.registry());
+    let spans = trace::Metrics::register(admin.registry());
     let crds = admin.readiness().check("crds");
     let tasks = Tasks::new(shutdown.clone());
     tasks.spawn("admin", admin.serve(args.admin.address, shutdown.clone()));
+
+    let tracer = Tracer::start(&tasks, args.traces.settings(), spans, shutdown.clone());
 
     let lease = lease::Config::new(
         &args.lease.lease_namespace,
@@ -73,7 +78,7 @@ pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> any
             () = shutdown.cancelled() => return Ok(()),
         }
         lease::lead(client, lease, shutdown, move |token| {
-            lead(context, token, canaries, messages)
+            lead(context, token, canaries, messages, tracer)
         })
         .await
     });
@@ -98,13 +103,14 @@ async fn lead(
     shutdown: CancellationToken,
     canaries: canary::Metrics,
     messages: notify::Metrics,
+    tracer: Tracer,
 ) -> anyhow::Result<()> {
     let controllers = Tasks::new(shutdown.clone());
     let context = Arc::new(Context {
         shutdown,
         ..context
     });
-    canary::spawn(&controllers, &context, canaries, messages);
+    canary::spawn(&controllers, &context, canaries, messages, tracer);
     controllers.spawn("mesh-install", mesh_install::run(context));
     controllers.join(GRACE).await?;
     Ok(())

@@ -19,9 +19,12 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::watch;
 
+pub mod access;
 pub mod address;
 mod cluster;
 pub mod retry;
+pub mod secret;
+pub mod signature;
 
 use self::address::{Class, Permissions, Places, classify};
 use self::cluster::Known;

@@ -14,12 +14,14 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use self::affinity::Affinity;
+use self::chosen::Selection;
 use self::http_route::HttpRoutes;
 use self::service::Services;
 use self::virtual_service::VirtualServices;
 use crate::canary::validate;
 
 pub mod affinity;
+mod chosen;
 mod http_route;
 mod service;
 mod virtual_service;
@@ -106,6 +108,8 @@ pub struct RoutePlan {
     pub service: CanaryService,
     /// Which requests the split is about; all when empty.
     pub matches: Vec<CanaryMatch>,
+    /// Which requests go to the canary as soon as it has a weight, beside its share of the others.
+    pub chosen: Vec<CanaryMatch>,
     /// Percentage of requests that are mirrored, when they are.
     pub mirror_weight: Option<f64>,
     /// What keeps clients on the version that they got.
@@ -144,8 +148,10 @@ impl RoutePlan {
         }
         let apex = service.name.clone().filter(|name| !name.is_empty());
         let apex = apex.unwrap_or_else(|| canary.spec.target_ref.name.clone());
+        let provider = Provider::parse(canary.spec.provider.as_deref())?;
+        let selection = Selection::new(canary, provider)?;
         let plan = Self {
-            provider: Provider::parse(canary.spec.provider.as_deref())?,
+            provider,
             namespace: canary.namespace().unwrap_or_default(),
             primary: format!("{apex}-primary"),
             canary: format!("{apex}-canary"),
@@ -153,7 +159,8 @@ impl RoutePlan {
             port,
             owner: canary.controller_owner_ref(&()).unwrap_or_default(),
             service,
-            matches: canary.spec.analysis.r#match.clone(),
+            matches: selection.divided,
+            chosen: selection.chosen,
             mirror_weight: canary.spec.analysis.mirror_weight.map(Number::as_f64),
             affinity: None,
         };

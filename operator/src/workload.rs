@@ -15,6 +15,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 
 use self::controller::Controllers;
 
+pub mod archive;
 pub mod autoscaler;
 pub mod configs;
 mod controller;
@@ -204,12 +205,6 @@ pub trait Workload: Send + Sync {
         &'a self,
         names: &'a Names,
         identity: &'a str,
-    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>>;
-    /// The template that the primary was given with a revision, as long as the cluster keeps it.
-    fn given<'a>(
-        &'a self,
-        names: &'a Names,
-        revision: &'a Revision,
     ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>>;
     /// Sets the target's replicas, if it is still at `guard`.
     fn scale<'a>(

@@ -89,6 +89,13 @@ pub(crate) async fn an_equal_version_is_promoted_in_spite_of_a_restart(
         after.canary[0] > before.canary[0],
         "{after:?} does not go on from {before:?}"
     );
+    let canary = scene.until("a share beside the weight", has_share).await?;
+    let share = canary
+        .status
+        .and_then(|status| status.rollout?.observed_share);
+    let share = share.context("a share")?;
+    let drift = (share.percent.as_f64() - f64::from(share.weight)).abs();
+    ensure!(drift < 5.0 && share.requests > 0, "{share:?}");
     let canary = scene.until_phase(CanaryPhase::Succeeded).await?;
     let end = learned(&canary);
     let served = callers.traffic().canary[0];
@@ -135,6 +142,12 @@ pub(crate) async fn without_requests_nothing_passes(stage: &Stage) -> Result<()>
     let message = scene.until_condition("undivided", "Stalled").await?;
     ensure!(message.contains("spec.analysis.judgement"), "{message}");
     Ok(())
+}
+
+fn has_share(canary: &Canary) -> bool {
+    let status = canary.status.as_ref();
+    let rollout = status.and_then(|status| status.rollout.as_ref());
+    rollout.is_some_and(|rollout| rollout.observed_share.is_some())
 }
 
 /// What was learned about failed requests.

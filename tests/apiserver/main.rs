@@ -6,12 +6,15 @@
 
 mod affinity;
 mod callers;
+mod chosen;
 mod edits;
 mod fairlead;
 mod foretold;
 mod history;
+mod hooks;
 mod interruption;
 mod judgement;
+mod kept;
 mod kinds;
 mod migrate;
 mod promotion;
@@ -22,3 +25,4 @@ mod steps;
 mod stories;
 mod takeover;
 mod target;
+mod traces;

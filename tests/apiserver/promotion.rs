@@ -48,7 +48,7 @@ pub(crate) async fn a_primary_that_fails_gets_back_template_and_configs(
     Ok(())
 }
 
-async fn configure(maps: &Api<ConfigMap>, color: &str) -> Result<()> {
+pub(crate) async fn configure(maps: &Api<ConfigMap>, color: &str) -> Result<()> {
     let config = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "settings" }, "data": { "color": color },
@@ -59,13 +59,13 @@ async fn configure(maps: &Api<ConfigMap>, color: &str) -> Result<()> {
     Ok(())
 }
 
-async fn color(maps: &Api<ConfigMap>, name: &str) -> Result<String> {
+pub(crate) async fn color(maps: &Api<ConfigMap>, name: &str) -> Result<String> {
     let data = maps.get(name).await?.data.unwrap_or_default();
     Ok(data.get("color").cloned().unwrap_or_default())
 }
 
 /// Makes the target read the config, beside what git applies of it.
-async fn use_config(scene: &Scene) -> Result<()> {
+pub(crate) async fn use_config(scene: &Scene) -> Result<()> {
     let target = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "podinfo" },
         "spec": { "template": { "spec": { "containers": [{

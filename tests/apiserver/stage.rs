@@ -99,6 +99,7 @@ impl Stage {
                 kubeconfig: self.server.kubeconfig().to_owned(),
                 namespace: namespace.to_owned(),
                 pod: "operator".to_owned(),
+                collector: String::new(),
                 metrics_server: format!("{}/{namespace}", self.address),
                 log: self
                     .server

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::stage::{Stage, name, ready_reason, weight};
 use crate::{
-    affinity, edits, foretold, judgement, kinds, migrate, promotion, providers, steps, takeover,
+    affinity, chosen, edits, foretold, hooks, judgement, kept, kinds, migrate, promotion,
+    providers, steps, takeover, traces,
 };
 
 /// Stories at a time: each has an operator of its own.
@@ -39,6 +40,7 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(foretold::a_manifest_is_planned_before_it_is_there(&stage)),
+        Box::pin(foretold::a_plan_does_not_mind_the_operator_at_work(&stage)),
         Box::pin(foretold::a_policy_is_replayed_over_what_a_prometheus_recorded(&stage)),
         Box::pin(migrate::a_check_tells_what_a_takeover_then_does(&stage)),
         Box::pin(migrate::what_cannot_be_taken_over_is_told_with_the_fix(
@@ -65,10 +67,28 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(affinity::a_gateway_keeps_clients_on_their_version(&stage)),
+        Box::pin(hooks::a_gate_knows_its_caller_and_a_check_can_end_the_run(
+            &stage,
+        )),
+        Box::pin(hooks::an_end_cannot_be_put_off(&stage)),
+        Box::pin(traces::a_rollout_is_one_trace_whoever_leads(&stage)),
         Box::pin(steps::each_step_has_its_own_rules(&stage)),
         Box::pin(steps::a_step_that_waits_for_a_person_can_still_fail(&stage)),
         Box::pin(steps::steps_stand_alone(&stage)),
         Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
+        Box::pin(kept::a_person_goes_back_and_the_target_is_not_fought_over(
+            &stage,
+        )),
+        Box::pin(kept::workloads_without_replica_sets_go_back_too(&stage)),
+        Box::pin(kept::what_fails_while_it_bakes_is_gone_back_from(&stage)),
+        Box::pin(kept::what_holds_while_it_bakes_stays(&stage)),
+        Box::pin(chosen::insiders_get_the_canary_while_it_can_answer(&stage)),
+        Box::pin(chosen::insiders_of_an_adopted_route_are_let_go_with_it(
+            &stage,
+        )),
+        Box::pin(chosen::insiders_of_a_gateway_have_a_rule_of_their_own(
+            &stage,
+        )),
     ];
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)
@@ -81,7 +101,7 @@ async fn stories_of_canaries() -> Result<()> {
 async fn stories_of_judgement() -> Result<()> {
     let stage = Stage::open().await?;
     judgement::harm_ends_a_run_at_once(&stage).await?;
-    judgement::an_equal_version_is_promoted_in_spite_of_a_restart(&stage).await?;
+    Box::pin(judgement::an_equal_version_is_promoted_in_spite_of_a_restart(&stage)).await?;
     judgement::without_requests_nothing_passes(&stage).await
 }
 

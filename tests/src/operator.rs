@@ -19,6 +19,8 @@ pub struct Operator {
     pub pod: String,
     /// Where metrics are asked for.
     pub metrics_server: String,
+    /// The OTLP collector of its traces; none when empty.
+    pub collector: String,
     /// Where it logs to.
     pub log: PathBuf,
 }
@@ -56,6 +58,7 @@ impl Operator {
             .arg(format!("--lease-namespace={lease_namespace}"))
             .arg(format!("--pod-name={}", self.pod))
             .arg(format!("--metrics-server={}", self.metrics_server))
+            .arg(format!("--otlp-endpoint={}", self.collector))
             // Metrics and webhooks of the tests listen there.
             .arg("--allow-outgoing=loopback")
             .arg("--control-loop-min-interval=100ms")

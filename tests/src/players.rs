@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +50,10 @@ pub struct Conditions {
     pub metric: String,
     /// What webhooks answer, by name; 200 when not named.
     pub hooks: BTreeMap<String, u16>,
+    /// What they say besides, by name; nothing when not named.
+    pub bodies: BTreeMap<String, String>,
+    /// What the header `Authorization` must be, by name; else they answer 401.
+    pub demanded: BTreeMap<String, String>,
     /// Images whose pods never become ready.
     pub broken: Vec<String>,
     /// Images whose pods become ready as the canary but not as the primary.
@@ -56,6 +62,8 @@ pub struct Conditions {
     pub canary_lost: bool,
     /// Calls of webhooks, in order: name and idempotency key.
     pub calls: Vec<(String, String)>,
+    /// What an OTLP collector was sent.
+    pub exports: Vec<Bytes>,
     /// When Prometheus was asked.
     pub asked: Vec<Instant>,
 }
@@ -65,10 +73,13 @@ impl Default for Conditions {
         Self {
             metric: "100".to_owned(),
             hooks: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            demanded: BTreeMap::new(),
             broken: Vec::new(),
             broken_as_primary: Vec::new(),
             canary_lost: false,
             calls: Vec::new(),
+            exports: Vec::new(),
             asked: Vec::new(),
         }
     }
@@ -78,6 +89,7 @@ impl Default for Conditions {
 #[derive(Clone, Debug, Default)]
 pub struct World {
     namespaces: Arc<Mutex<HashMap<String, Conditions>>>,
+    changed: Arc<Notify>,
 }
 
 impl World {
@@ -89,6 +101,18 @@ impl World {
                 .entry(namespace.to_owned())
                 .or_default(),
         );
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `see` sees what it looks for; it looks at each change.
+    pub async fn until<T>(&self, see: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(seen) = see(self) {
+                return seen;
+            }
+            changed.await;
+        }
     }
 
     /// The conditions of a namespace.
@@ -107,6 +131,7 @@ pub async fn serve(world: World) -> Result<String> {
         .route("/{namespace}/api/v1/query", get(query).post(query))
         .route("/{namespace}/api/v1/query_range", post(query_range))
         .route("/{namespace}/hook/{name}", post(hook))
+        .route("/{namespace}/otlp/v1/traces", post(export))
         .with_state(world);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -127,6 +152,10 @@ async fn query(
     };
     let data = json!({ "resultType": "vector", "result": result });
     Ok(Json(json!({ "status": "success", "data": data })))
+}
+
+async fn export(State(world): State<World>, Path(namespace): Path<String>, body: Bytes) {
+    world.set(&namespace, |all| all.exports.push(body));
 }
 
 /// The metric as it is, recorded every 15 seconds of the time that is asked about.
@@ -153,19 +182,23 @@ async fn hook(
     State(world): State<World>,
     Path((namespace, name)): Path<(String, String)>,
     headers: http::HeaderMap,
-) -> http::StatusCode {
-    let key = headers
-        .get("idempotency-key")
-        .and_then(|key| key.to_str().ok())
-        .unwrap_or_default();
-    let status = world
-        .conditions(&namespace)
-        .hooks
-        .get(&name)
-        .copied()
-        .unwrap_or(200);
-    world.set(&namespace, |all| all.calls.push((name, key.to_owned())));
-    http::StatusCode::from_u16(status).unwrap_or_default()
+) -> (http::StatusCode, String) {
+    let header = |name| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let conditions = world.conditions(&namespace);
+    let demanded = conditions.demanded.get(&name);
+    let status = if demanded.is_some_and(|demanded| *demanded != header("authorization")) {
+        401
+    } else {
+        conditions.hooks.get(&name).copied().unwrap_or(200)
+    };
+    let body = conditions.bodies.get(&name).cloned().unwrap_or_default();
+    let key = header("idempotency-key");
+    world.set(&namespace, |all| all.calls.push((name, key)));
+    let status = http::StatusCode::from_u16(status).unwrap_or_default();
+    (status, body)
 }
 
 /// Plays the controllers of one namespace until the curtain falls.

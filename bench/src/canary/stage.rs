@@ -92,6 +92,7 @@ impl Stage {
         let kubeconfig = self.server.kubeconfig_of(CONTROLLER)?;
         match &self.controller {
             Controller::Fairlead => Operator {
+                collector: String::new(),
                 kubeconfig,
                 namespace: String::new(),
                 // Each start is another pod's, as when a node is lost.

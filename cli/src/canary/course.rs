@@ -45,7 +45,7 @@ pub(super) fn moments(scenes: &[Scene], begin: Timestamp) -> Vec<Moment> {
                     Probe::Hook { kind, name } => {
                         moment("Hook", &format!("{kind} hook {name} is called"))
                     }
-                    Probe::Metrics(_) => moment("Check", "the metrics are asked"),
+                    Probe::Metrics { .. } => moment("Check", "the metrics are asked"),
                 });
             }
         }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use fairlead_crds::ConditionType;
 use fairlead_crds::canary::{
-    Canary, CanaryPhase, CanaryStatus, CheckStatus, CommandStatus, JudgementStatus,
+    Canary, CanaryPhase, CanaryStatus, CheckStatus, CommandStatus, JudgementStatus, ShareStatus,
 };
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -25,10 +25,12 @@ struct Explanation {
     phase: CanaryPhase,
     revision: Option<String>,
     promoted_revision: Option<String>,
+    kept_revisions: Vec<String>,
     why: String,
     next: String,
     troubles: Vec<String>,
     commands: Vec<CommandStatus>,
+    observed_share: Option<ShareStatus>,
     judgement: Vec<JudgementStatus>,
     checks: Vec<CheckStatus>,
 }
@@ -48,6 +50,7 @@ fn explain(canary: &Canary) -> Explanation {
         ConditionType::Reconciling,
         ConditionType::UnsupportedFields,
         ConditionType::Paused,
+        ConditionType::Baking,
     ];
     let told = troubles.into_iter().filter_map(|type_| {
         let message = summary::condition(&status, type_)?;
@@ -64,10 +67,12 @@ fn explain(canary: &Canary) -> Explanation {
         phase: status.phase.unwrap_or_default(),
         revision: rollout.run.map(|run| run.revision),
         promoted_revision: rollout.promoted_revision,
+        kept_revisions: rollout.kept_revisions,
         why,
         next,
         troubles,
         commands,
+        observed_share: rollout.observed_share,
         judgement: rollout.judgement,
         checks: rollout.checks,
     }
@@ -83,6 +88,9 @@ fn next(canary: &Canary, status: &CanaryStatus) -> String {
     if canary.spec.suspend == Some(true) {
         return "set `spec.suspend` to false".to_owned();
     }
+    if let Some(next) = cure(canary, status) {
+        return next;
+    }
     if summary::condition(status, ConditionType::Paused).is_some() {
         let (resume, abort) = (command("resume"), command("abort"));
         return format!("{resume} goes on, {abort} gives up");
@@ -92,6 +100,13 @@ fn next(canary: &Canary, status: &CanaryStatus) -> String {
         CanaryPhase::Initializing => "the primary has to become ready".to_owned(),
         CanaryPhase::Initialized | CanaryPhase::Succeeded => {
             let (kind, target) = (&target.kind, &target.name);
+            if summary::condition(status, ConditionType::Baking).is_some() {
+                let back = command("rollback-to");
+                return format!(
+                    "its time to bake has to pass; {back} gives the primary back what it ran, a \
+                     new version of {kind} `{target}` starts a rollout"
+                );
+            }
             format!("a new version of {kind} `{target}` starts a rollout")
         }
         CanaryPhase::Waiting => {
@@ -125,6 +140,44 @@ fn next(canary: &Canary, status: &CanaryStatus) -> String {
     }
 }
 
+/// What a person has to put right before anything else.
+fn cure(canary: &Canary, status: &CanaryStatus) -> Option<String> {
+    let target = &canary.spec.target_ref;
+    let stalled = status
+        .conditions
+        .iter()
+        .find(|one| one.type_ == ConditionType::Stalled.as_str() && one.status == "True");
+    if let Some(stalled) = stalled {
+        let cure = match stalled.reason.as_str() {
+            // Such messages begin with the field, in backticks.
+            "InvalidSpec" => match stalled.message.strip_prefix('`') {
+                Some(rest) => {
+                    let field = rest.split('`').next().unwrap_or_default();
+                    format!("put `{field}` of the Canary right, as the message says")
+                }
+                None => "put the Canary right, as the message says".to_owned(),
+            },
+            "Unreadable" => "put the Canary right, as the message says".to_owned(),
+            "TargetTaken" => format!(
+                "delete one of the two Canaries of {} `{}`, or give this one another target",
+                target.kind, target.name
+            ),
+            "FieldFought" => {
+                "leave that field out where it is set, or let only one of them set it".to_owned()
+            }
+            _ => return None,
+        };
+        return Some(cure);
+    }
+    let absent = format!("{} `{}` does not exist", target.kind, target.name);
+    summary::message(status).starts_with(&absent).then(|| {
+        format!(
+            "create {} `{}`, or change `spec.targetRef` of the Canary",
+            target.kind, target.name
+        )
+    })
+}
+
 fn draw(explanation: &Explanation, style: Style) -> String {
     let mut text = String::new();
     let mut say = |title: &str, words: &str| {
@@ -140,6 +193,10 @@ fn draw(explanation: &Explanation, style: Style) -> String {
         let promoted = promoted.unwrap_or("none");
         say("revision", &format!("{revision} (promoted: {promoted})"));
     }
+    if !explanation.kept_revisions.is_empty() {
+        let kept = explanation.kept_revisions.join(", ");
+        say("kept", &format!("{kept} (`rollback-to` gives one back)"));
+    }
     for trouble in &explanation.troubles {
         say("condition", trouble);
     }
@@ -147,6 +204,9 @@ fn draw(explanation: &Explanation, style: Style) -> String {
         let by = command.by.as_deref().unwrap_or("somebody");
         let fate = command.refused.as_deref().unwrap_or("carried out");
         say("command", &format!("{} by {by}: {fate}", command.command));
+    }
+    if let Some(share) = &explanation.observed_share {
+        say("share", &summary::share(share));
     }
     for judged in &explanation.judgement {
         let (canary, primary) = (judged.canary_requests, judged.primary_requests);
@@ -169,6 +229,42 @@ mod tests {
     fn an_explanation_tells_why_what_next_and_who_did_what() {
         let explanation = explain(&summary::tests::canary());
         insta::assert_snapshot!(draw(&explanation, Style::Plain));
+    }
+
+    #[test]
+    fn what_a_person_has_to_put_right_comes_first() {
+        let next = |type_: &str, reason: &str, message: &str| {
+            let mut canary = summary::tests::canary();
+            let status = canary.status.get_or_insert_default();
+            status.phase = Some(CanaryPhase::Initializing);
+            let condition = serde_json::json!([{
+                "type": type_, "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]);
+            status.conditions = serde_json::from_value(condition).expect("a condition");
+            explain(&canary).next
+        };
+        let field = "`spec.analysis.threshold`: must be 1 or more, but is -3";
+        assert_eq!(
+            next("Stalled", "InvalidSpec", field),
+            "put `spec.analysis.threshold` of the Canary right, as the message says"
+        );
+        let taken = next("Stalled", "TargetTaken", "Canary `other` has the target");
+        assert!(
+            taken.starts_with("delete one of the two Canaries"),
+            "{taken}"
+        );
+        let absent = next(
+            "Ready",
+            "Initializing",
+            "Deployment `podinfo` does not exist",
+        );
+        assert_eq!(
+            absent,
+            "create Deployment `podinfo`, or change `spec.targetRef` of the Canary"
+        );
+        let waits = next("Ready", "Initializing", "waiting for the primary");
+        assert_eq!(waits, "the primary has to become ready");
     }
 
     #[test]

@@ -108,7 +108,12 @@ fn detail(canary: &Canary, roles: &[(&str, Option<DynamicObject>); 2], style: St
         rows,
         style,
     );
-    let checks = status.rollout.unwrap_or_default().checks;
+    let rollout = status.rollout.unwrap_or_default();
+    if let Some(share) = &rollout.observed_share {
+        text += &summary::share(share);
+        text.push('\n');
+    }
+    let checks = rollout.checks;
     if !checks.is_empty() {
         let rows = checks.iter().map(summary::check).collect();
         text.push('\n');

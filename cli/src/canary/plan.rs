@@ -4,13 +4,19 @@
 mod draw;
 mod object;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use fairlead_crds::canary::Canary;
+use fairlead_operator::analysis::webhook::SecretPlace;
 use fairlead_operator::canary::forecast::instead;
-use fairlead_operator::canary::preview::{Preview, preview};
+use fairlead_operator::canary::preview::{Freshness, Preview, preview};
 use fairlead_operator::canary::question::{Whom, question};
 use fairlead_operator::canary::validate::{Limits, Source, Validated, Webhook, validate};
 use fairlead_runtime::clock;
+use jiff::Unit;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 use serde::Serialize;
 
@@ -21,6 +27,12 @@ use super::manifest::{Subject, resolve};
 use crate::args::Output;
 use crate::exit::Exit;
 use crate::output::print;
+
+/// A Canary that was just applied is written to by the operator while it is looked at: so often is
+/// it looked at anew.
+const MOST_LOOKS: usize = 10;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What a Canary leads to.
 #[derive(Debug, Serialize)]
@@ -64,8 +76,16 @@ struct Hook {
 
 /// Plans.
 pub(super) async fn run(canaries: &Canaries, subject: &Subject, output: Output) -> Result<Exit> {
-    let canary = resolve(canaries, subject).await?;
-    let outlook = look(&canaries.cluster.client, &canary).await;
+    let mut looks = 1;
+    let outlook = loop {
+        let canary = resolve(canaries, subject).await?;
+        let (outlook, freshness) = look(&canaries.cluster.client, &canary).await;
+        if freshness == Freshness::Fresh || looks >= MOST_LOOKS {
+            break outlook;
+        }
+        looks += 1;
+        tokio::time::sleep(PAUSE).await;
+    };
     print(output, &outlook, |style| draw::draw(&outlook, style))?;
     Ok(if outlook.problems.is_empty() {
         Exit::Succeeded
@@ -74,7 +94,7 @@ pub(super) async fn run(canaries: &Canaries, subject: &Subject, output: Output) 
     })
 }
 
-async fn look(client: &Client, canary: &Canary) -> Outlook {
+async fn look(client: &Client, canary: &Canary) -> (Outlook, Freshness) {
     let mut outlook = Outlook {
         namespace: canary.namespace().unwrap_or_default(),
         name: canary.name_any(),
@@ -87,11 +107,11 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
         alerts: Vec::new(),
         objects: Vec::new(),
     };
-    let plan = match validate(canary, Limits::default()) {
+    let plan = match validate(canary, &Limits::default()) {
         Ok(plan) => plan,
         Err(error) => {
             outlook.problems.push(error.to_string());
-            return outlook;
+            return (outlook, Freshness::Fresh);
         }
     };
     let inert = plan.inert.iter().map(|field| {
@@ -105,11 +125,22 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
         .chain(&plan.event_hooks)
         .map(hook)
         .collect();
+    outlook
+        .problems
+        .extend(missing_secrets(client, &plan).await);
     outlook.alerts = alerts(&plan);
     for metric in &plan.metrics {
         // Where a query goes matters here, and not which address the operator was given.
         let server = "the operator's metrics server".to_owned();
-        match question(Some(client), &plan, metric, Some(&server)).await {
+        match question(
+            Some(client),
+            &plan,
+            fairlead_rollout::Subject::Canary,
+            metric,
+            Some(&server),
+        )
+        .await
+        {
             Ok(question) => outlook.checks.push(Check {
                 metric: metric.name.clone(),
                 limit: metric.range.to_string(),
@@ -121,23 +152,29 @@ async fn look(client: &Client, canary: &Canary) -> Outlook {
                 .push(format!("metric {}: {why}", metric.name)),
         }
     }
+    // Nobody needs more of a forecast than its seconds.
     let now = clock::now();
+    let now = now.round(Unit::Second).unwrap_or(now);
     match Box::pin(preview(client, canary, &plan, now)).await {
         Ok(Preview {
             scenes,
             waits,
             changes,
             troubles,
+            freshness,
         }) => {
             outlook.fastest = course::words(course::length(&scenes));
             outlook.course = moments(&scenes, now);
             outlook.waits = waits;
             outlook.objects = objects(&changes);
             outlook.problems.extend(troubles);
+            (outlook, freshness)
         }
-        Err(why) => outlook.problems.push(why),
+        Err(why) => {
+            outlook.problems.push(why);
+            (outlook, Freshness::Fresh)
+        }
     }
-    outlook
 }
 
 fn whom(whom: &Whom, plan: &Validated, source: &Source) -> String {
@@ -162,6 +199,25 @@ fn hook(hook: &Webhook) -> Hook {
         name: hook.name.clone(),
         url: bare(&hook.endpoint.url),
     }
+}
+
+/// The Secrets of hooks that are not there; what they hold is not asked for.
+async fn missing_secrets(client: &Client, plan: &Validated) -> Vec<String> {
+    let mut missing = Vec::new();
+    for hook in plan.hooks.iter().chain(&plan.event_hooks) {
+        let Some(SecretPlace { namespace, name }) = &hook.endpoint.secret else {
+            continue;
+        };
+        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        // Who may not look for Secrets learns it from the operator.
+        if let Ok(None) = api.get_metadata_opt(name).await {
+            missing.push(format!(
+                "hook {}: Secret `{namespace}/{name}` does not exist",
+                hook.name
+            ));
+        }
+    }
+    missing
 }
 
 /// An address without user, password and query.

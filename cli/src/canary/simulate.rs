@@ -105,7 +105,7 @@ pub(super) async fn run(replay: &Replay, connection: &Connection, output: Output
         let name = replay.subject.name.as_deref().unwrap_or_default();
         Canaries::connect(connection).await?.read(name).await?
     };
-    let plan = validate(&canary, Limits::default())?;
+    let plan = validate(&canary, &Limits::default())?;
     let recording = record(replay, connection, &plan).await?;
     let outcome = replay_over(&canary, &plan, &recording);
     print(output, &outcome, |style| draw(&outcome, style))?;
@@ -202,12 +202,7 @@ fn told(finding: &Finding, at: Timestamp) -> Check {
         metric: finding.metric.clone(),
         values: finding.values.iter().map(ToString::to_string).collect(),
         limit: finding.range.to_string(),
-        verdict: match finding.verdict {
-            Verdict::Passed => "Passed",
-            Verdict::Failed(_) => "Failed",
-            Verdict::Error(_) => "Error",
-            Verdict::NoData(_) => "NoData",
-        },
+        verdict: finding.verdict.as_str(),
     }
 }
 

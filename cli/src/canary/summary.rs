@@ -1,7 +1,7 @@
 //! A Canary in a few words. Pure.
 
 use fairlead_crds::canary::{
-    AnswerHistory, Canary, CanaryPhase, CanaryStatus, CheckStatus, Number,
+    AnswerHistory, Canary, CanaryPhase, CanaryStatus, CheckStatus, Number, ShareStatus,
 };
 use fairlead_crds::{ConditionType, is_true};
 
@@ -28,7 +28,7 @@ pub(super) fn message(status: &CanaryStatus) -> &str {
     })
 }
 
-/// The phase, and whether a person has paused it.
+/// The phase, and whether a person has paused it or what it promoted bakes.
 pub(super) fn phase(status: &CanaryStatus) -> Cell {
     let phase = status.phase.unwrap_or_default();
     let word = if phase == CanaryPhase::New {
@@ -38,6 +38,9 @@ pub(super) fn phase(status: &CanaryStatus) -> Cell {
     };
     if is_true(&status.conditions, ConditionType::Paused) {
         return Cell::toned(format!("{word} (paused)"), Tone::Busy);
+    }
+    if is_true(&status.conditions, ConditionType::Baking) {
+        return Cell::toned(format!("{word} (baking)"), Tone::Busy);
     }
     let tone = match phase {
         CanaryPhase::Initialized | CanaryPhase::Succeeded => Tone::Good,
@@ -78,6 +81,17 @@ pub(super) fn verdict(verdict: &str) -> Cell {
         _ => Tone::Busy,
     };
     Cell::toned(verdict, tone)
+}
+
+/// The share of requests that the canary really gets.
+pub(super) fn share(share: &ShareStatus) -> String {
+    let ShareStatus {
+        weight,
+        percent,
+        requests,
+        ..
+    } = share;
+    format!("at weight {weight} the canary got {percent}% of {requests} requests")
 }
 
 /// The columns of what a metric said.
@@ -136,6 +150,7 @@ pub(super) mod tests {
                 ],
                 "rollout": {
                     "promotedRevision": "r1",
+                    "keptRevisions": ["r0"],
                     "paused": true,
                     "run": { "id": 2, "revision": "r2", "weight": 25, "failedChecks": 1 },
                     "commands": [
@@ -145,6 +160,9 @@ pub(super) mod tests {
                             "refused": "retry makes no sense now: it has not failed",
                         },
                     ],
+                    "observedShare": {
+                        "weight": 25, "percent": 31.2, "requests": 1200, "at": at(15),
+                    },
                     "judgement": [{
                         "metric": "request-success-rate", "verdict": "Inconclusive",
                         "message": "request-success-rate: inconclusive: the planned time has not \

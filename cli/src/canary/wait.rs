@@ -18,15 +18,27 @@ struct End {
     message: String,
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The end of the run.
+    Ended,
+    /// The end of the time that what was promoted bakes.
+    Baked,
+}
+
 /// Waits.
 pub(super) async fn run(
     canaries: &Canaries,
     name: &str,
     revision: Option<&str>,
+    until: Until,
     timeout: Duration,
 ) -> Result<Exit> {
     canaries.read(name).await?;
-    let ending = follow::until(canaries, name, timeout, |canary| end(canary, revision));
+    let ending = follow::until(canaries, name, timeout, |canary| {
+        end(canary, revision, until)
+    });
     let ended = Box::pin(ending).await;
     let Some(end) = ended else {
         let last = canaries.read(name).await?;
@@ -45,7 +57,7 @@ pub(super) async fn run(
 }
 
 /// How it ended, if it has.
-fn end(canary: &Canary, revision: Option<&str>) -> Option<End> {
+fn end(canary: &Canary, revision: Option<&str>, until: Until) -> Option<End> {
     let status = summary::status(canary);
     let rollout = status.rollout.clone().unwrap_or_default();
     let phase = status.phase.unwrap_or_default();
@@ -53,6 +65,11 @@ fn end(canary: &Canary, revision: Option<&str>) -> Option<End> {
         phase,
         CanaryPhase::Initialized | CanaryPhase::Succeeded | CanaryPhase::Failed
     );
+    let run = rollout.run.as_ref();
+    let bakes = run.is_some_and(|run| run.bake.is_some());
+    if bakes && until == Until::Baked && phase == CanaryPhase::Succeeded {
+        return None;
+    }
     let Some(wanted) = revision else {
         return at_rest.then(|| End {
             exit: if phase == CanaryPhase::Failed {
@@ -69,7 +86,8 @@ fn end(canary: &Canary, revision: Option<&str>) -> Option<End> {
             message: format!("revision {wanted} is promoted"),
         });
     }
-    if phase == CanaryPhase::Failed && rollout.refused_revision.as_deref() == Some(wanted) {
+    let mut refused = rollout.refused_revision.iter().chain(&rollout.also_refused);
+    if phase == CanaryPhase::Failed && refused.any(|one| one == wanted) {
         return Some(End {
             exit: Exit::Failed,
             message: summary::message(&status).to_owned(),
@@ -78,6 +96,7 @@ fn end(canary: &Canary, revision: Option<&str>) -> Option<End> {
     let last = status.history.iter().find(|run| run.revision == wanted)?;
     let why = match last.outcome? {
         RunOutcome::Superseded => "was superseded by a newer one",
+        RunOutcome::RolledBack => "was promoted, and the primary went back from it",
         RunOutcome::Reverted => "was given up: the workload went back",
         // Whether it is tried again, or forgiven, is told by the phase above.
         RunOutcome::Failed | RunOutcome::Promoted => return None,
@@ -90,10 +109,14 @@ fn end(canary: &Canary, revision: Option<&str>) -> Option<End> {
 
 #[cfg(test)]
 mod tests {
+    use fairlead_crds::canary::BakeStatus;
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
     use super::*;
 
     fn exit(canary: &Canary, revision: Option<&str>) -> Option<Exit> {
-        end(canary, revision).map(|end| end.exit)
+        end(canary, revision, Until::Ended).map(|end| end.exit)
     }
 
     fn ended(phase: CanaryPhase, promoted: &str, refused: Option<&str>) -> Canary {
@@ -122,6 +145,29 @@ mod tests {
         let failed = ended(CanaryPhase::Failed, "r1", Some("r2"));
         assert_eq!(exit(&failed, Some("r2")), Some(Exit::Failed));
         assert_eq!(exit(&failed, None), Some(Exit::Failed));
+    }
+
+    #[test]
+    fn what_bakes_is_waited_for_on_request_only() {
+        let mut canary = ended(CanaryPhase::Succeeded, "r2", None);
+        let rollout = canary.status.get_or_insert_default().rollout.as_mut();
+        if let Some(run) = rollout.and_then(|rollout| rollout.run.as_mut()) {
+            run.bake = Some(BakeStatus {
+                since: MicroTime(Timestamp::UNIX_EPOCH),
+                failed_checks: 0,
+            });
+        }
+        for revision in [None, Some("r2")] {
+            assert_eq!(exit(&canary, revision), Some(Exit::Succeeded));
+            assert_eq!(end(&canary, revision, Until::Baked), None);
+        }
+        let status = canary.status.get_or_insert_default();
+        status.phase = Some(CanaryPhase::Failed);
+        let rollout = status.rollout.get_or_insert_default();
+        rollout.promoted_revision = Some("r1".to_owned());
+        rollout.also_refused = vec!["r2".to_owned()];
+        let failed = end(&canary, Some("r2"), Until::Baked).map(|end| end.exit);
+        assert_eq!(failed, Some(Exit::Failed));
     }
 
     #[test]

@@ -1,15 +1,7 @@
 //! What a Deployment of Flagger is told: its flags, as Go reads them, and its environment. Pure.
 
+use fairlead_operator::args::flagger::flags;
 use k8s_openapi::api::core::v1::{Container, EnvVar};
-
-/// Flags of Flagger that may stand alone.
-const SWITCHES: [&str; 5] = [
-    "enable-config-tracking",
-    "enable-leader-election",
-    "no-cross-namespace-refs",
-    "version",
-    "zap-replace-globals",
-];
 
 /// One thing that Flagger is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +43,13 @@ impl Value {
 /// All that a container is told.
 pub(super) fn arguments(container: &Container) -> Vec<Argument> {
     let words = container.command.iter().chain(&container.args).flatten();
-    let mut found = flags(words.map(String::as_str));
+    let flags = flags(words.map(String::as_str)).into_iter();
+    let mut found: Vec<Argument> = flags
+        .map(|flag| Argument {
+            name: Name::Flag(flag.name),
+            value: Value::Text(flag.value),
+        })
+        .collect();
     found.extend(container.env.iter().flatten().map(variable));
     let imported = container.env_from.iter().flatten().filter_map(|source| {
         let secret = source.secret_ref.as_ref();
@@ -65,31 +63,6 @@ pub(super) fn arguments(container: &Container) -> Vec<Argument> {
         })
     });
     found.extend(imported);
-    found
-}
-
-/// Go's rules: one dash or two, the value behind `=` or in the next word, and switches alone.
-fn flags<'a>(words: impl Iterator<Item = &'a str>) -> Vec<Argument> {
-    let mut words = words.peekable();
-    let mut found = Vec::new();
-    while let Some(word) = words.next() {
-        let Some(bare) = word.strip_prefix('-') else {
-            continue;
-        };
-        let bare = bare.strip_prefix('-').unwrap_or(bare);
-        let (name, value) = match bare.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None if SWITCHES.contains(&bare) => (bare, "true".to_owned()),
-            None => {
-                let next = words.next_if(|next| !next.starts_with('-'));
-                (bare, next.unwrap_or_default().to_owned())
-            }
-        };
-        found.push(Argument {
-            name: Name::Flag(name.to_owned()),
-            value: Value::Text(value),
-        });
-    }
     found
 }
 
@@ -117,35 +90,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn flags_are_read_as_go_reads_them() {
-        let words = [
-            "./flagger",
-            "-mesh-provider=istio",
-            "--metrics-server",
-            "http://prometheus:9090",
-            "-enable-leader-election",
-            "-namespace",
-            "-enable-config-tracking=false",
-        ];
-        let found = flags(words.into_iter());
-        let read: Vec<(String, &str)> = found
-            .iter()
-            .map(|one| (format!("{:?}", one.name), one.value.text().expect("a text")))
-            .collect();
-        let flag = |name: &str| format!("{:?}", Name::Flag(name.to_owned()));
-        assert_eq!(
-            read,
-            [
-                (flag("mesh-provider"), "istio"),
-                (flag("metrics-server"), "http://prometheus:9090"),
-                (flag("enable-leader-election"), "true"),
-                (flag("namespace"), ""),
-                (flag("enable-config-tracking"), "false"),
-            ]
-        );
-    }
 
     #[test]
     fn a_variable_may_come_from_elsewhere() {

@@ -148,10 +148,7 @@ fn verdict(name: &str, text: &str, namespace: &str) -> Setting {
         ),
         "enable-config-tracking" => not_needed("configs are always tracked"),
         "no-cross-namespace-refs" if text == "false" => not_needed("the default here too"),
-        "no-cross-namespace-refs" => not_yet(
-            "references to templates and alert providers of other namespaces are followed; \
-             limit them by admission, or one release for each namespace",
-        ),
+        "no-cross-namespace-refs" => value("operator.noCrossNamespaceRefs", json!(true)),
         "include-label-prefix" => not_yet(
             "the primary has all labels of its target: leave out there what it must not have",
         ),
@@ -182,12 +179,17 @@ fn verdict(name: &str, text: &str, namespace: &str) -> Setting {
 fn mesh_provider(text: &str) -> Setting {
     match text {
         "" | "istio" => not_needed("istio is the default here too"),
-        "kubernetes" | "gatewayapi:v1" | "gatewayapi:v1beta1" => not_needed(
-            "the default here is istio, and each Canary that means this says so in `spec.provider`",
-        ),
-        other => not_yet(&format!(
-            "provider `{other}` is not there: use `istio`, `gatewayapi:v1` or `kubernetes`"
-        )),
+        "kubernetes" | "gatewayapi:v1" | "gatewayapi:v1beta1" => {
+            value("operator.meshProvider", json!(text))
+        }
+        // Named all the same: Canaries that mean it are Stalled then, and not led by another one.
+        other => Setting {
+            values: value("operator.meshProvider", json!(other)).values,
+            ..not_yet(&format!(
+                "provider `{other}` is not there: use `istio`, `gatewayapi:v1` or `kubernetes`; \
+                 Canaries without `spec.provider` are Stalled until then"
+            ))
+        },
     }
 }
 
@@ -370,7 +372,7 @@ mod tests {
         let chart: Json = serde_yaml_ng::from_str(&chart).expect("YAML");
         let mapped = KNOWN.map(|name| flag(name, "x"));
         let mapped = mapped.iter().filter(|one| one.fate == Fate::Mapped);
-        assert_eq!(mapped.clone().count(), 13);
+        assert_eq!(mapped.clone().count(), 14);
         for one in mapped {
             assert!(
                 is_known(&one.values, &chart),

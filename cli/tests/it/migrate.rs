@@ -56,7 +56,8 @@ async fn flagger_is_understood_and_its_secrets_are_not_shown() {
     for told in [
         "key SLACK_URL of the Secret",
         "provider `nginx` is not there",
-        "set `spec.provider: nginx`",
+        "`spec.provider`: `nginx` is not supported",
+        "meshProvider: nginx",
         "nothing is known of it",
         "something needs attention",
     ] {

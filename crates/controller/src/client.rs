@@ -1,6 +1,7 @@
 //! Connects to the Kubernetes API server, and waits until the kinds that a controller needs exist.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use fairlead_runtime::readiness::Check;
 use fairlead_runtime::report;
 use http::Request;
 use kube::client::{Body, ClientBuilder};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Config, discovery};
 use tower::{BoxError, Layer, Service};
@@ -31,6 +33,15 @@ pub enum Error {
     /// Neither a kubeconfig nor a service account was found.
     #[error("failed to find out how to reach the API server")]
     Infer(#[source] kube::config::InferConfigError),
+    /// The kubeconfig that was named cannot be used.
+    #[error("failed to read the kubeconfig `{path}`")]
+    Read {
+        /// Where it is.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
     /// The configuration does not make a client.
     #[error("failed to make a client for the API server")]
     Build(#[source] kube::Error),
@@ -50,6 +61,18 @@ pub enum Error {
 /// A client for the cluster of `KUBECONFIG`, else of the pod that this runs in.
 pub async fn connect() -> Result<Client, Error> {
     from_config(Config::infer().await.map_err(Error::Infer)?)
+}
+
+/// A client for the current context of the kubeconfig at `path`.
+pub async fn connect_by(path: &Path) -> Result<Client, Error> {
+    let failed = |source| Error::Read {
+        path: path.display().to_string(),
+        source: Box::new(source),
+    };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    from_config(config.map_err(failed)?)
 }
 
 /// A client with our time limits. It does not limit its own rate: the API server does that fairly

@@ -68,8 +68,8 @@ pub enum Verb {
     SetWeight(Weight),
     /// Keep what another controller left as it is, and wait for the next revision.
     Adopt,
-    /// Return to a revision that was promoted earlier.
-    RollbackTo(String),
+    /// Return to a revision that was promoted earlier; to the last one when none is named.
+    RollbackTo(Option<String>),
 }
 
 impl Verb {
@@ -94,14 +94,15 @@ impl fmt::Display for Verb {
         f.write_str(self.as_str())?;
         match self {
             Self::SetWeight(weight) => write!(f, "={weight}"),
-            Self::RollbackTo(revision) => write!(f, "={revision}"),
+            Self::RollbackTo(Some(revision)) => write!(f, "={revision}"),
             Self::Pause
             | Self::Resume
             | Self::Promote
             | Self::PromoteFull
             | Self::Abort
             | Self::Retry
-            | Self::Adopt => Ok(()),
+            | Self::Adopt
+            | Self::RollbackTo(None) => Ok(()),
         }
     }
 }
@@ -132,7 +133,7 @@ pub enum UnreadableCommand {
     /// The word is none of ours.
     #[error(
         "`{0}` is no command; there are pause, resume, promote, promote-full, abort, retry, \
-         adopt, set-weight=N and rollback-to=REVISION"
+         adopt, set-weight=N and rollback-to[=REVISION]"
     )]
     UnknownVerb(String),
     /// The verb takes no value.
@@ -142,7 +143,10 @@ pub enum UnreadableCommand {
     #[error("`set-weight` needs a whole number from 0 to 100, not `{0}`")]
     Weight(String),
     /// The revision is missing.
-    #[error("`rollback-to` needs a revision, as in `rollback-to=7d9d8d86f5@id`")]
+    #[error(
+        "`rollback-to=` needs a revision, as in `rollback-to=7d9d8d86f5@id`; `rollback-to@id` goes \
+         back to the one before"
+    )]
     NoRevision,
 }
 
@@ -160,8 +164,8 @@ impl FromStr for Command {
         };
         let verb = match (word, value) {
             ("set-weight", value) => Verb::SetWeight(weight(value.unwrap_or_default())?),
-            ("rollback-to", None | Some("")) => return Err(UnreadableCommand::NoRevision),
-            ("rollback-to", Some(revision)) => Verb::RollbackTo(revision.to_owned()),
+            ("rollback-to", Some("")) => return Err(UnreadableCommand::NoRevision),
+            ("rollback-to", revision) => Verb::RollbackTo(revision.map(ToOwned::to_owned)),
             ("pause", None) => Verb::Pause,
             ("resume", None) => Verb::Resume,
             ("promote", None) => Verb::Promote,
@@ -204,7 +208,8 @@ mod tests {
             Verb::Retry,
             Verb::Adopt,
             Verb::SetWeight(Weight::clamped(30)),
-            Verb::RollbackTo("7d9d8d86f5".to_owned()),
+            Verb::RollbackTo(None),
+            Verb::RollbackTo(Some("7d9d8d86f5".to_owned())),
         ];
         for verb in verbs {
             let command = Command {

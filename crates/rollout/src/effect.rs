@@ -43,15 +43,16 @@ pub enum Effect {
     PromotePrimary {
         /// What was analysed.
         revision: Revision,
-        /// What the primary was last proven to run: its configs are kept, to be put back if the
-        /// primary does not come up.
-        keeping: Option<Revision>,
+        /// What the primary can be given back later, template and configs: of these, the one that
+        /// it runs is kept first. Whatever else was kept is forgotten.
+        keeping: Vec<Revision>,
     },
-    /// Give the primary the template and the configs that it had under `revision`, after a
-    /// promotion that failed.
+    /// Give the primary the template and the configs that were kept of `revision`.
     RestorePrimary {
-        /// The promoted revision.
+        /// What it ran before.
         revision: Revision,
+        /// As in a promotion.
+        keeping: Vec<Revision>,
     },
     /// Write onto the primary, and not onto its pods, which revision it runs.
     MarkPrimary {

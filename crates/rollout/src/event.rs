@@ -17,6 +17,8 @@ pub enum Reason {
     AnalysisStarted,
     /// A check or a pre-rollout hook failed.
     CheckFailed,
+    /// A hook wants to be asked again later.
+    CheckPostponed,
     /// A split is in effect.
     WeightInEffect,
     /// The proxies did not confirm a split in time.
@@ -65,6 +67,12 @@ pub enum Reason {
     WeightSet,
     /// What another controller ran is ours now.
     TakenOver,
+    /// A person wants the primary to go back to an earlier revision.
+    RollbackRequested,
+    /// What was promoted is checked for a while longer.
+    BakeStarted,
+    /// It held, or there is nothing more to check.
+    BakeEnded,
     /// A person's command makes no sense now.
     CommandRefused,
 }
@@ -80,6 +88,7 @@ impl Reason {
             Self::RolloutHeld => "RolloutHeld",
             Self::AnalysisStarted => "AnalysisStarted",
             Self::CheckFailed => "CheckFailed",
+            Self::CheckPostponed => "CheckPostponed",
             Self::WeightInEffect => "WeightInEffect",
             Self::WeightUnconfirmed => "WeightUnconfirmed",
             Self::IncreaseHeld => "IncreaseHeld",
@@ -104,6 +113,9 @@ impl Reason {
             Self::Retried => "Retried",
             Self::WeightSet => "WeightSet",
             Self::TakenOver => "TakenOver",
+            Self::RollbackRequested => "RollbackRequested",
+            Self::BakeStarted => "BakeStarted",
+            Self::BakeEnded => "BakeEnded",
             Self::CommandRefused => "CommandRefused",
         }
     }
@@ -116,6 +128,7 @@ impl Reason {
             | Self::RevisionSuperseded
             | Self::Reverted
             | Self::AnalysisStarted
+            | Self::CheckPostponed
             | Self::WeightInEffect
             | Self::IterationStarted
             | Self::StepStarted
@@ -130,7 +143,10 @@ impl Reason {
             | Self::Aborted
             | Self::Retried
             | Self::WeightSet
-            | Self::TakenOver => false,
+            | Self::TakenOver
+            | Self::RollbackRequested
+            | Self::BakeStarted
+            | Self::BakeEnded => false,
             Self::RolloutHeld
             | Self::CheckFailed
             | Self::WeightUnconfirmed

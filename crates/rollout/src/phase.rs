@@ -28,6 +28,7 @@
 //! | Failed | Waiting | a new revision or `retry`, and `confirm-rollout` hooks to ask |
 //! | Failed | Progressing | a new revision, or `retry` |
 //! | Failed | Succeeded | the target went back to the promoted revision |
+//! | Succeeded | Failed | `rollback-to`, or a check that fails while the revision bakes |
 //! | Terminating | Terminated | what was taken is given back |
 //!
 //! Every phase but the last two may become Terminating.
@@ -146,9 +147,10 @@ impl Phase {
             Self::Finalising => {
                 matches!(next, Self::Promoting | Self::Succeeded | Self::Terminating)
             }
-            Self::Succeeded => {
-                matches!(next, Self::Waiting | Self::Progressing | Self::Terminating)
-            }
+            Self::Succeeded => matches!(
+                next,
+                Self::Waiting | Self::Progressing | Self::Failed | Self::Terminating
+            ),
             Self::Failed => matches!(
                 next,
                 Self::Waiting | Self::Progressing | Self::Succeeded | Self::Terminating

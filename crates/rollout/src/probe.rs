@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
+
 use crate::stage::Selection;
 
 /// When a hook is called, and what its answer means.
@@ -54,8 +56,23 @@ pub enum Probe {
         /// Its name.
         name: String,
     },
-    /// Ask metrics, all or some.
-    Metrics(Selection),
+    /// Ask metrics.
+    Metrics {
+        /// All or some.
+        which: Selection,
+        /// What they are asked about.
+        of: Subject,
+    },
+}
+
+/// What metrics are asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// The revision on its way.
+    #[default]
+    Canary,
+    /// What was promoted.
+    Primary,
 }
 
 impl Probe {
@@ -63,7 +80,7 @@ impl Probe {
     pub(crate) fn id(&self) -> String {
         match self {
             Self::Hook { kind, name } => format!("{kind}/{name}"),
-            Self::Metrics(_) => "metrics".to_owned(),
+            Self::Metrics { .. } => "metrics".to_owned(),
         }
     }
 }
@@ -104,6 +121,15 @@ pub enum Verdict {
     Error(String),
     /// The question was answered with nothing.
     NoData(String),
+    /// The hook gives the rollout up.
+    Abort(String),
+    /// The hook wants to be asked again later.
+    Later {
+        /// Why.
+        why: String,
+        /// How long it wants to be left alone, when it says so.
+        pause: Option<SignedDuration>,
+    },
 }
 
 impl Verdict {
@@ -111,7 +137,23 @@ impl Verdict {
     pub fn objection(&self) -> Option<&str> {
         match self {
             Self::Passed => None,
-            Self::Failed(why) | Self::Error(why) | Self::NoData(why) => Some(why),
+            Self::Failed(why)
+            | Self::Error(why)
+            | Self::NoData(why)
+            | Self::Abort(why)
+            | Self::Later { why, .. } => Some(why),
+        }
+    }
+
+    /// The word for it, as `.status` has it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passed => "Passed",
+            Self::Failed(_) => "Failed",
+            Self::Error(_) => "Error",
+            Self::NoData(_) => "NoData",
+            Self::Abort(_) => "Abort",
+            Self::Later { .. } => "Later",
         }
     }
 }

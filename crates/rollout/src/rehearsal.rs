@@ -62,7 +62,8 @@ pub struct Rehearsal {
 /// Plays a rollout from `state` and what is `seen`, beginning at `now`, at most until `end`.
 ///
 /// `judge` answers for some of the metrics at a time. Nobody sends requests that could be compared,
-/// so that a comparison of both roles is left out, as if it showed no harm.
+/// so that a comparison of both roles is left out, as if it showed no harm; a rehearsal ends with
+/// the promotion, so that nothing bakes.
 pub fn rehearse(
     strategy: &Strategy,
     state: &State,
@@ -73,6 +74,7 @@ pub fn rehearse(
 ) -> Rehearsal {
     let strategy = &Strategy {
         judgement: None,
+        bake: None,
         ..strategy.clone()
     };
     let (mut now, mut state) = (now, state.clone());
@@ -188,7 +190,7 @@ impl World {
                 }
             }
             Effect::PromotePrimary { revision, .. }
-            | Effect::RestorePrimary { revision }
+            | Effect::RestorePrimary { revision, .. }
             | Effect::MarkPrimary { revision } => {
                 if let Some(primary) = &mut world.primary {
                     primary.revision = Some(revision.clone());
@@ -198,7 +200,7 @@ impl World {
                 key: key.clone(),
                 verdict: match probe {
                     Probe::Hook { kind, .. } => agree(*kind),
-                    Probe::Metrics(metrics) => judge(metrics),
+                    Probe::Metrics { which, .. } => judge(which),
                 },
             }),
             Effect::GiveBack => {}

@@ -15,8 +15,11 @@ pub struct State {
     pub phase: Option<Phase>,
     /// The revision that the primary was last proven to run.
     pub promoted: Option<Revision>,
-    /// The revision that failed last and is not tried again.
-    pub refused: Option<Revision>,
+    /// The revisions that are not tried again: the one that failed last, and those that were gone
+    /// back from since the last promotion.
+    pub refused: Vec<Revision>,
+    /// The revisions that the primary ran before and can be given back; the last one comes first.
+    pub kept: Vec<Revision>,
     /// The run in progress, or the last one.
     pub run: Option<Run>,
     /// What the routes are meant to be.
@@ -63,9 +66,19 @@ impl State {
             *in_effect = in_effect.map(|time| now.min(time));
         }
         if let Some(run) = &mut self.run {
+            let ahead = run.checked_at.is_some_and(|time| time > now);
+            if let Some(postponed) = &mut run.postponed {
+                postponed.since = now.min(postponed.since);
+                if ahead {
+                    postponed.until = now;
+                }
+            }
             run.checked_at = run.checked_at.map(|time| now.min(time));
             if let Some(place) = &mut run.place {
                 place.since = now.min(place.since);
+            }
+            if let Some(bake) = &mut run.bake {
+                bake.since = now.min(bake.since);
             }
             let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
             run.record.written_by(now);
@@ -104,6 +117,8 @@ pub struct Run {
     pub returning: bool,
     /// When the last check or gate ended without a move.
     pub checked_at: Option<Timestamp>,
+    /// Whether a hook wants to be asked again later.
+    pub postponed: Option<Postponed>,
     /// The questions of the current attempt.
     pub round: Round,
     /// What was learned by comparing the canary with the primary.
@@ -116,6 +131,26 @@ pub struct Run {
     pub shortcut: Option<Shortcut>,
     /// Where it stands among explicit steps; `None` before the first.
     pub place: Option<Place>,
+    /// Since when it bakes, once it is promoted.
+    pub bake: Option<Bake>,
+}
+
+/// A time after promotion in which checks go on, of the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bake {
+    /// When it began.
+    pub since: Timestamp,
+    /// Failed checks since.
+    pub failed_checks: u32,
+}
+
+/// A hook wants to be asked again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Postponed {
+    /// Since when it has said so.
+    pub since: Timestamp,
+    /// When it is asked again.
+    pub until: Timestamp,
 }
 
 /// Where a run stands among explicit steps.
@@ -153,12 +188,14 @@ impl Run {
             withdrawn: false,
             returning: false,
             checked_at: None,
+            postponed: None,
             round: Round::default(),
             record: Record::default(),
             held_by: None,
             objection: None,
             shortcut: None,
             place: None,
+            bake: None,
         }
     }
 

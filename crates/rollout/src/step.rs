@@ -4,12 +4,15 @@
 //! effects to run or with something to wait for.
 //! The rules of each phase stand in the file of that name; the rules of moving traffic, which no
 //! phase may go around, in `traffic`; the order in which hooks and metrics are asked in `agenda`;
-//! how the comparison of both roles is heeded in `judge`; what people may ask for in `steer`; what another controller left in `inherit`.
+//! how the comparison of both roles is heeded in `judge`; what people may ask for in `steer`; what another controller left in `inherit`; what the
+//! primary can go back to in `keep`, and what is checked after a promotion in `bake`.
 
 mod agenda;
+mod bake;
 mod freeze;
 mod inherit;
 mod judge;
+mod keep;
 mod progress;
 mod promote;
 mod remove;

@@ -37,6 +37,8 @@ pub struct Strategy {
     pub has_metrics: bool,
     /// What the canary is compared with the primary by, beside what checks ask.
     pub judgement: Option<Terms>,
+    /// How long what was promoted is checked for, as the primary.
+    pub bake: Option<SignedDuration>,
     /// The hooks, in the order of the spec.
     pub hooks: Vec<Hook>,
     /// How long to wait for the proxies' word that a weight is in effect.

@@ -51,7 +51,7 @@ pub struct AlertProviderSpec {
     /// HTTP proxy to go through.
     pub proxy: Option<String>,
     /// Secret with the `address`. Slack and `webhook` also take a `token`, sent as bearer token;
-    /// with `hmacKey` a `webhook` gets the body's HMAC-SHA256 in the header `X-Signature`.
+    /// with `hmacKey` a `webhook` gets the body signed in the header `X-Signature`.
     pub secret_ref: Option<SecretName>,
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{CanaryJudgement, CanaryStep, CrossNamespaceReference, Number};
+use super::{CanaryBake, CanaryJudgement, CanaryStep, CrossNamespaceReference, Number, SecretName};
 use crate::networking::StringMatch;
 use crate::schema;
 
@@ -31,6 +31,12 @@ const INTERVAL_PATTERN: &str = "^[0-9]+(m|s)";
     transform = schema::rule(
         "!has(self.steps) || !has(self.maxWeight)",
         "maxWeight is for stepWeight; the last of the steps is the highest"
+    ),
+    transform = schema::rule(
+        "!has(self.weightScope) || self.weightScope != 'Rest' \
+         || (has(self.match) && !has(self.iterations))",
+        "weightScope Rest needs match and weights: the matching requests go to the new version, \
+         the weights divide the rest"
     )
 )]
 pub struct CanaryAnalysis {
@@ -65,11 +71,17 @@ pub struct CanaryAnalysis {
     /// Requests that go to the new version, in place of a share of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub r#match: Vec<CanaryMatch>,
+    /// What the weights divide where `match` is set: the requests that match (`Matched`, the
+    /// default: all others stay with the promoted version), or the rest of them (`Rest`: requests
+    /// that match go to the new version as soon as it has a weight).
+    pub weight_scope: Option<WeightScope>,
     /// What is measured, and what is good enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<CanaryMetric>,
     /// How the new version is compared with the promoted one while both serve.
     pub judgement: Option<CanaryJudgement>,
+    /// How the promoted version is watched for a while, to go back if it does not hold.
+    pub bake: Option<CanaryBake>,
     /// Who is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<CanaryAlert>,
@@ -78,6 +90,15 @@ pub struct CanaryAnalysis {
     pub webhooks: Vec<CanaryWebhook>,
     /// Whether a client that got the new version keeps it.
     pub session_affinity: Option<SessionAffinity>,
+}
+
+/// What the weights divide where requests are matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WeightScope {
+    /// the requests that match
+    Matched,
+    /// all others; those that match go to the new version
+    Rest,
 }
 
 /// Conditions on a request; all must hold.
@@ -204,6 +225,13 @@ pub struct CanaryWebhook {
     /// Whether the server's certificate is accepted unverified.
     #[serde(rename = "disableTLS")]
     pub disable_tls: Option<bool>,
+    /// Secret in this namespace with `token`, or `username` and `password`; it may also hold
+    /// `ca.crt`, an authority to trust, `headers`, a line of name, colon and value for each, and
+    /// `hmacKey`, to sign the body with in the header `X-Signature`. It is read at each call.
+    pub secret_ref: Option<SecretName>,
+    /// Whether answers mean more than yes and no: 429 and 503 ask for a later try, and a body
+    /// `{"decision": "abort"}` gives the release up. Not for `event`, `post-rollout`, `rollback`.
+    pub obey_answer: Option<bool>,
     /// Whether nobody is told when a gate closes or opens.
     pub mute_alert: Option<bool>,
     /// Values that are sent along.

@@ -40,6 +40,8 @@ pub struct RunHistory {
 pub enum RunOutcome {
     /// the new version is the promoted one
     Promoted,
+    /// the new version was promoted, and the primary went back from it
+    RolledBack,
     /// the new version was withdrawn
     Failed,
     /// the workload went back to the promoted version
@@ -68,6 +70,10 @@ pub struct DecisionHistory {
     pub message: Option<String>,
     /// How many equal ones followed one another; absent for one.
     pub count: Option<u32>,
+    /// When the first of its questions was asked.
+    pub asked_at: Option<MicroTime>,
+    /// The step that was asked about, where it is not this one.
+    pub asked_in: Option<u32>,
     /// What was asked, and what came back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<AnswerHistory>,

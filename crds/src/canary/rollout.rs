@@ -19,6 +19,13 @@ pub struct RolloutStatus {
     pub promoted_revision: Option<String>,
     /// The revision that failed last; it is not tried again.
     pub refused_revision: Option<String>,
+    /// Others that are not tried again: the primary went back from them since the last promotion.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_refused: Vec<String>,
+    /// The revisions that the primary ran before and can be given back by `rollback-to`; the last
+    /// one comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_revisions: Vec<String>,
     /// The run in progress, or the last one.
     pub run: Option<RunStatus>,
     /// What the routes are meant to hold.
@@ -40,6 +47,9 @@ pub struct RolloutStatus {
     /// What the last check found, one entry for each metric that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
+    /// The share of requests that the new version really got, as of the last check; where the
+    /// mesh's own proxies are read.
+    pub observed_share: Option<ShareStatus>,
     /// What the comparison of both versions says, one entry for each metric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub judgement: Vec<JudgementStatus>,
@@ -84,6 +94,8 @@ pub struct RunStatus {
     pub returning: bool,
     /// When the last check or gate ended.
     pub checked_at: Option<MicroTime>,
+    /// Whether a webhook wants to be asked again later.
+    pub postponed: Option<PostponedStatus>,
     /// Counts the attempts within this step.
     #[serde(default)]
     pub attempt: u32,
@@ -102,6 +114,28 @@ pub struct RunStatus {
     pub shortcut: Option<ShortcutStatus>,
     /// Where it stands among `spec.analysis.steps`; none before the first.
     pub place: Option<PlaceStatus>,
+    /// How the promoted revision holds, while it bakes.
+    pub bake: Option<BakeStatus>,
+}
+
+/// A time after promotion in which checks go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BakeStatus {
+    /// When it began.
+    pub since: MicroTime,
+    /// Failed checks since.
+    #[serde(default)]
+    pub failed_checks: u32,
+}
+
+/// A webhook wants to be asked again later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PostponedStatus {
+    /// Since when it has said so.
+    pub since: MicroTime,
+    /// When it is asked again.
+    pub until: MicroTime,
 }
 
 /// Where a run stands among the steps of the spec.
@@ -170,6 +204,21 @@ pub struct TrafficStatus {
     pub since: MicroTime,
     /// When the proxies had it.
     pub in_effect: Option<MicroTime>,
+}
+
+/// The share of requests that a version really got; clients that are kept on it, or chosen for it,
+/// make it larger than its weight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareStatus {
+    /// The weight that was in effect.
+    pub weight: u8,
+    /// The percentage of requests since that weight took effect.
+    pub percent: Number,
+    /// The requests to both versions that it is a share of.
+    pub requests: u64,
+    /// When it was noted.
+    pub at: MicroTime,
 }
 
 /// What a check found for one metric.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 mod comparison;
 mod counts;
 mod scrape;
+mod share;
 mod window;
 
 use self::comparison::Comparisons;
@@ -33,6 +34,7 @@ use crate::outgoing::Outgoing;
 
 pub use self::comparison::{Comparison, Pods};
 pub use self::counts::{BOUNDS, Target};
+pub use self::share::Share;
 
 /// How often proxies are read.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -117,6 +119,11 @@ impl Mesh {
     /// What was counted for a Canary and not stored yet.
     pub fn counted(&self, canary: &str) -> Option<Counted> {
         self.0.comparisons.lock().counted(canary)
+    }
+
+    /// How requests were divided since a time, as far as both targets are read about.
+    pub fn share(&self, canary: &Target, primary: &Target, since: Instant) -> Option<Share> {
+        share::share(&self.0.readings.borrow().history, canary, primary, since)
     }
 
     /// One metric of one target.

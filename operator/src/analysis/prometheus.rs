@@ -13,8 +13,8 @@ use reqwest::header::HeaderMap;
 
 pub use self::recorded::{Series, recorded};
 
-use super::access::Access;
 use super::{Provider, QueryError};
+use crate::outgoing::access::Access;
 use crate::outgoing::{self, Outgoing};
 
 /// How long a query may take; Flagger's figure.

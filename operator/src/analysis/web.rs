@@ -9,9 +9,9 @@ use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{Client, Url};
 use serde_json::Value;
 
-use super::access::Access;
 use super::json_path::Path;
 use super::{Provider, QueryError};
+use crate::outgoing::access::Access;
 use crate::outgoing::{self, Outgoing};
 
 /// How long an answer may take.

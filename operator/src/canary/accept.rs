@@ -14,7 +14,7 @@ pub(super) struct Accepted {
 }
 
 /// Reads a Canary; one with an invalid edit goes on by its last valid spec.
-pub(super) fn accept(canary: &Canary, limits: Limits) -> Result<Accepted, Error> {
+pub(super) fn accept(canary: &Canary, limits: &Limits) -> Result<Accepted, Error> {
     let error = match validate(canary, limits) {
         Ok(plan) => {
             return Ok(Accepted {
@@ -59,9 +59,12 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        interval_floor: Duration::from_secs(1),
-    };
+    fn limits() -> Limits {
+        Limits {
+            interval_floor: Duration::from_secs(1),
+            ..Limits::default()
+        }
+    }
 
     #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
     fn canary(step: serde_json::Value) -> Canary {
@@ -80,7 +83,7 @@ mod tests {
     #[test]
     fn an_invalid_edit_leaves_the_last_valid_spec_in_force() {
         let valid = canary(json!(10));
-        let plan = accept(&valid, LIMITS).map_err(|error| error.to_string());
+        let plan = accept(&valid, &limits()).map_err(|error| error.to_string());
         let plan = plan.unwrap().plan;
         let mut status = CanaryStatus::default();
         remember(&mut status, &valid.spec);
@@ -88,7 +91,7 @@ mod tests {
             status: Some(status),
             ..canary(json!(2.5))
         };
-        let accepted = accept(&edited, LIMITS).map_err(|error| error.to_string());
+        let accepted = accept(&edited, &limits()).map_err(|error| error.to_string());
         let accepted = accepted.unwrap();
         assert_eq!(accepted.plan.strategy, plan.strategy);
         assert_eq!(accepted.plan.route.service, plan.route.service);
@@ -99,6 +102,6 @@ mod tests {
 
     #[test]
     fn a_canary_that_was_never_valid_is_refused() {
-        assert!(accept(&canary(json!(2.5)), LIMITS).is_err());
+        assert!(accept(&canary(json!(2.5)), &limits()).is_err());
     }
 }

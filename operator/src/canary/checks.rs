@@ -6,9 +6,9 @@ use fairlead_crds::canary::{CanaryAnalysis, CanaryMetric, CanaryWebhook, Number,
 use fairlead_rollout::HookKind;
 
 use super::strategy::{duration, whole};
-use super::validate::{Error, Metric, Source, Webhook};
+use super::validate::{Error, Metric, References, Source, Webhook};
 use crate::analysis::Range;
-use crate::analysis::webhook::Endpoint;
+use crate::analysis::webhook::{Answers, Endpoint, SecretPlace};
 
 /// The window of a metric that names none.
 const DEFAULT_WINDOW: &str = "1m";
@@ -16,16 +16,21 @@ const DEFAULT_WINDOW: &str = "1m";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The metrics of each check.
-pub(super) fn metrics(analysis: &CanaryAnalysis, namespace: &str) -> Result<Vec<Metric>, Error> {
+pub(super) fn metrics(
+    analysis: &CanaryAnalysis,
+    namespace: &str,
+    references: References,
+) -> Result<Vec<Metric>, Error> {
     let mut metrics = Vec::new();
     for metric in &analysis.metrics {
         let window = duration("spec.analysis.metrics.interval", metric.interval.as_deref())?
             .and_then(|_valid| metric.interval.clone())
             .unwrap_or_else(|| DEFAULT_WINDOW.to_owned());
+        let range = range(metric)?;
         let each = |source| Metric {
             name: metric.name.clone(),
             window: window.clone(),
-            range: range(metric),
+            range,
             source,
             variables: metric.template_variables.clone(),
         };
@@ -44,6 +49,8 @@ pub(super) fn metrics(analysis: &CanaryAnalysis, namespace: &str) -> Result<Vec<
             });
         }
         if let Some(template) = &metric.template_ref {
+            const FIELD: &str = "spec.analysis.metrics.templateRef";
+            references.admit(FIELD, template, namespace)?;
             let namespace = template
                 .namespace
                 .clone()
@@ -64,15 +71,26 @@ pub(super) fn metrics(analysis: &CanaryAnalysis, namespace: &str) -> Result<Vec<
 }
 
 /// The deprecated `threshold` is a minimum for the success rate and a maximum for all else.
-fn range(metric: &CanaryMetric) -> Range {
+fn range(metric: &CanaryMetric) -> Result<Range, Error> {
     if let Some(range) = metric.threshold_range {
-        return Range {
+        if let (Some(min), Some(max)) = (range.min, range.max)
+            && min.as_f64() > max.as_f64()
+        {
+            return Err(Error::Field {
+                field: "spec.analysis.metrics.thresholdRange",
+                fix: format!(
+                    "min must not be above max, but `{}` has {min} to {max}, which no value is in",
+                    metric.name
+                ),
+            });
+        }
+        return Ok(Range {
             min: range.min.map(Number::as_f64),
             max: range.max.map(Number::as_f64),
-        };
+        });
     }
     let limit = metric.threshold.map(Number::as_f64);
-    if metric.name == crate::analysis::builtin::SUCCESS_RATE {
+    Ok(if metric.name == crate::analysis::builtin::SUCCESS_RATE {
         Range {
             min: limit,
             max: None,
@@ -82,11 +100,14 @@ fn range(metric: &CanaryMetric) -> Range {
             min: None,
             max: limit,
         }
-    }
+    })
 }
 
 /// The hooks of the machine, and those of events.
-pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webhook>), Error> {
+pub(super) fn webhooks(
+    all: &[CanaryWebhook],
+    namespace: &str,
+) -> Result<(Vec<Webhook>, Vec<Webhook>), Error> {
     let mut hooks: Vec<Webhook> = Vec::new();
     let mut events = Vec::new();
     for webhook in all {
@@ -109,6 +130,11 @@ pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webho
                 timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
                 retries: u32::try_from(retries.max(0)).unwrap_or(u32::MAX),
                 insecure: webhook.disable_tls.unwrap_or(false),
+                secret: webhook.secret_ref.as_ref().map(|secret| SecretPlace {
+                    namespace: namespace.to_owned(),
+                    name: secret.name.clone(),
+                }),
+                answers: answers(webhook, kind)?,
             },
             metadata: webhook.metadata.clone(),
             mute_alert: webhook.mute_alert.unwrap_or(false),
@@ -122,6 +148,30 @@ pub(super) fn webhooks(all: &[CanaryWebhook]) -> Result<(Vec<Webhook>, Vec<Webho
     Ok((hooks, events))
 }
 
+/// Only who is waited for can put its answer off, and only while there is something to give up.
+fn answers(webhook: &CanaryWebhook, kind: Option<HookKind>) -> Result<Answers, Error> {
+    if !webhook.obey_answer.unwrap_or(false) {
+        return Ok(Answers::Agree);
+    }
+    match kind {
+        Some(
+            HookKind::ConfirmRollout
+            | HookKind::PreRollout
+            | HookKind::Rollout
+            | HookKind::ConfirmTrafficIncrease
+            | HookKind::ConfirmPromotion,
+        ) => Ok(Answers::Direct),
+        Some(HookKind::PostRollout | HookKind::Rollback) | None => Err(Error::Field {
+            field: "spec.analysis.webhooks.obeyAnswer",
+            fix: format!(
+                "must be left out of `{}`: hooks of the types event, post-rollout and rollback \
+                 have nothing to give up or to put off",
+                webhook.name
+            ),
+        }),
+    }
+}
+
 const fn kind(kind: WebhookType) -> Option<HookKind> {
     Some(match kind {
         WebhookType::ConfirmRollout => HookKind::ConfirmRollout,
@@ -133,4 +183,49 @@ const fn kind(kind: WebhookType) -> Option<HookKind> {
         WebhookType::Rollback => HookKind::Rollback,
         WebhookType::Event => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_no_value_is_in_is_refused() {
+        let read = |min: f64, max: f64| {
+            let analysis = serde_json::json!({ "metrics": [{
+                "name": "request-success-rate", "thresholdRange": { "min": min, "max": max },
+            }] });
+            let analysis = serde_json::from_value(analysis).unwrap();
+            let read = metrics(&analysis, "shop", References::Anywhere);
+            read.map_err(|error| error.to_string())
+        };
+        let error = read(99.0, 1.0).unwrap_err();
+        assert_eq!(
+            error,
+            "`spec.analysis.metrics.thresholdRange`: min must not be above max, but \
+             `request-success-rate` has 99 to 1, which no value is in"
+        );
+        assert_eq!(read(1.0, 1.0).map(|all| all.len()), Ok(1));
+    }
+
+    #[test]
+    fn only_hooks_that_are_waited_for_can_be_obeyed() {
+        for (kind, is_fine) in [
+            (WebhookType::ConfirmRollout, true),
+            (WebhookType::Rollout, true),
+            (WebhookType::ConfirmPromotion, true),
+            (WebhookType::PostRollout, false),
+            (WebhookType::Rollback, false),
+            (WebhookType::Event, false),
+        ] {
+            let webhook = CanaryWebhook {
+                name: "gate".to_owned(),
+                r#type: Some(kind),
+                obey_answer: Some(true),
+                ..CanaryWebhook::default()
+            };
+            let read = webhooks(&[webhook], "shop");
+            assert_eq!(read.is_ok(), is_fine, "{kind:?}");
+        }
+    }
 }

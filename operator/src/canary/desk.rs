@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use fairlead_rollout::{ProbeKey, Verdict};
 use fairlead_runtime::tasks::Tasks;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -23,6 +24,8 @@ pub(super) struct Reply {
     pub(super) verdict: Verdict,
     /// What each metric said, for a question to metrics.
     pub(super) findings: Vec<Finding>,
+    /// When it was asked.
+    pub(super) asked: Timestamp,
 }
 
 #[derive(Debug)]

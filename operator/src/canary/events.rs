@@ -12,7 +12,7 @@ use fairlead_runtime::clock;
 use kube::ResourceExt;
 
 use super::validate::{Validated, Webhook};
-use crate::analysis::webhook::{Endpoint, Payload, Webhooks};
+use crate::analysis::webhook::{Answers, Endpoint, Payload, Webhooks};
 use crate::args::Alerts;
 use crate::notify::{self, Alert, Destination, Kind, Loss, Providers, Queue};
 use crate::outgoing::Outgoing;
@@ -201,6 +201,8 @@ impl Teller {
                 timeout: EVENT_TIMEOUT,
                 retries: 0,
                 insecure: false,
+                secret: None,
+                answers: Answers::Agree,
             },
             metadata: BTreeMap::new(),
             mute_alert: false,
@@ -233,7 +235,9 @@ impl Teller {
                     let verdict = webhooks.call(&hook.endpoint, &payload, &key).await;
                     let outcome = match verdict {
                         Verdict::Passed => Ok(()),
-                        Verdict::Failed(why) => Err(Loss::Refused(why)),
+                        Verdict::Failed(why) | Verdict::Abort(why) | Verdict::Later { why, .. } => {
+                            Err(Loss::Refused(why))
+                        }
                         Verdict::Error(why) | Verdict::NoData(why) => Err(Loss::Unreachable(why)),
                     };
                     told.note(outcome).await;

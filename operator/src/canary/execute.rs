@@ -16,6 +16,7 @@ use super::revision::{compose, identity};
 use super::takeover;
 use super::validate::Validated;
 use crate::router::{self, Provider, Router};
+use crate::workload::archive::{Archive, Record};
 use crate::workload::autoscaler;
 use crate::workload::configs::{Configs, Copies, rename};
 use crate::workload::{self, PrimaryPlan, Selector, Workload};
@@ -50,10 +51,10 @@ pub(super) enum Error {
          release a new revision"
     )]
     Lost(Revision),
-    /// A promotion failed and what the primary ran before is gone.
+    /// What the primary is to get back is gone.
     #[error(
-        "the primary did not come up, and the cluster no longer keeps what it ran with revision \
-         {0}: release a fix, and give the target a `revisionHistoryLimit` of at least 1"
+        "what the primary ran with revision {0} is no longer kept (its ControllerRevision is gone): \
+         release a new revision, or `rollback-to` another"
     )]
     Forgotten(Revision),
 }
@@ -101,10 +102,8 @@ impl Executor<'_> {
                 Ok(())
             }
             Effect::ScaleCanary { replicas } => self.scale(*replicas).await,
-            Effect::PromotePrimary { revision, keeping } => {
-                self.promote(revision, keeping.as_ref()).await
-            }
-            Effect::RestorePrimary { revision } => self.restore(revision).await,
+            Effect::PromotePrimary { revision, keeping } => self.promote(revision, keeping).await,
+            Effect::RestorePrimary { revision, keeping } => self.restore(revision, keeping).await,
             Effect::MarkPrimary { revision } => self.mark(revision).await,
             Effect::GiveBack => self.give_back().await,
             Effect::Ask { .. } => Ok(()),
@@ -176,6 +175,9 @@ impl Executor<'_> {
         let Some(target) = &self.world.target else {
             return Err(Error::Moved(revision.clone()));
         };
+        if let Some(record) = self.archive().find(revision).await? {
+            return self.give(revision, record).await;
+        }
         let current = target.template.as_ref().ok();
         let template = if let Some(current) =
             current.filter(|current| current.identity == identity(revision))
@@ -192,7 +194,7 @@ impl Executor<'_> {
         self.copy(revision, template, &configs).await
     }
 
-    async fn promote(&self, revision: &Revision, keeping: Option<&Revision>) -> Result<(), Error> {
+    async fn promote(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
         let moved = || Error::Moved(revision.clone());
         let target = self.world.target.as_ref().ok_or_else(moved)?;
         let current = target.template.as_ref().map_err(|_unknown| moved())?;
@@ -201,23 +203,21 @@ impl Executor<'_> {
         if compose(&current.identity, &configs.hashes()) != *revision {
             return Err(moved());
         }
-        let existing = self.world.primary.as_ref();
-        let runs = existing.and_then(|primary| primary.revision.as_ref());
-        if let Some(proven) = keeping.filter(|keeping| runs == Some(keeping)) {
-            let kept = self.copies().keep(&configs, proven).await;
-            kept.map_err(workload::Error::from)?;
-        }
+        self.archive().keep(keeping).await?;
         self.copy(revision, current.spec.clone(), &configs).await
     }
 
-    async fn restore(&self, revision: &Revision) -> Result<(), Error> {
-        let given = self.workload.given(&self.plan.names, revision).await?;
-        let template = given.ok_or_else(|| Error::Forgotten(revision.clone()))?;
-        if let Some(pod) = &template.spec {
-            let put_back = self.copies().put_back(pod, revision).await;
-            put_back.map_err(workload::Error::from)?;
-        }
-        self.apply_primary(revision, template).await
+    async fn restore(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
+        let kept = self.archive().find(revision).await?;
+        let record = kept.ok_or_else(|| Error::Forgotten(revision.clone()))?;
+        self.archive().keep(keeping).await?;
+        self.give(revision, record).await
+    }
+
+    /// Gives the primary what was kept.
+    async fn give(&self, revision: &Revision, record: Record) -> Result<(), Error> {
+        self.archive().put_back(revision, &record).await?;
+        self.apply_primary(revision, record.template).await
     }
 
     async fn mark(&self, revision: &Revision) -> Result<(), Error> {
@@ -238,6 +238,13 @@ impl Executor<'_> {
         let pod = template.spec.clone().unwrap_or_default();
         let configs = Configs::read(self.client, &self.plan.names.namespace, &pod).await;
         Ok(configs.map_err(workload::Error::from)?)
+    }
+
+    fn archive(&self) -> Archive<'_> {
+        Archive {
+            kind: self.plan.kind,
+            copies: self.copies(),
+        }
     }
 
     fn copies(&self) -> Copies<'_> {

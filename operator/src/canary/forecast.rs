@@ -2,7 +2,7 @@
 //! same machine, with nothing written. Reads only.
 
 use fairlead_crds::canary::Canary;
-use fairlead_rollout::{Decision, Phase, State, step};
+use fairlead_rollout::{Decision, Phase, State, Subject, step};
 use fairlead_runtime::report;
 use jiff::Timestamp;
 use kube::Client;
@@ -78,7 +78,7 @@ impl Forecaster {
     }
 
     /// Tells what becomes of `canary`.
-    pub async fn forecast(&self, canary: &Canary, limits: Limits, now: Timestamp) -> Forecast {
+    pub async fn forecast(&self, canary: &Canary, limits: &Limits, now: Timestamp) -> Forecast {
         match validate(canary, limits) {
             Ok(plan) => Forecast {
                 takeover: Box::pin(self.takeover(canary, &plan, now)).await,
@@ -125,7 +125,9 @@ impl Forecaster {
         let mut troubles = Vec::new();
         for metric in &plan.metrics {
             let server = self.metrics_server.as_ref();
-            if let Err(why) = question(Some(&self.client), plan, metric, server).await {
+            if let Err(why) =
+                question(Some(&self.client), plan, Subject::Canary, metric, server).await
+            {
                 troubles.push(format!("metric {}: {why}", metric.name));
             }
         }
@@ -154,7 +156,7 @@ fn judge(before: &State, decision: &Decision) -> Takeover {
     if !before.is_foreign() || after.phase == Some(Phase::Initializing) {
         return Takeover::Begins;
     }
-    match (&after.promoted, &after.refused) {
+    match (&after.promoted, after.refused.first()) {
         (Some(_), Some(_)) => Takeover::Refused,
         (Some(_), None) => Takeover::Baseline,
         (None, _) => Takeover::Waits(decision.message.clone()),
@@ -178,7 +180,7 @@ mod tests {
             },
         }));
         let canary = canary.expect("a Canary");
-        validate(&canary, Limits::default())
+        validate(&canary, &Limits::default())
             .expect("a plan")
             .strategy
     }

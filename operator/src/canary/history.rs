@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::desk::Reply;
-use super::status::verdict;
 
 /// The run in progress and the one before it, to compare.
 const MOST_RUNS: usize = 2;
@@ -31,7 +30,7 @@ const MOST_OF_VALUE: usize = 24;
 const MOST_ENTRIES: usize = 8;
 
 /// An answer came, but the check is not over.
-const CHECKING: &str = "Checking";
+pub(crate) const CHECKING: &str = "Checking";
 
 /// What a look decided, and on what.
 pub(super) struct Moment<'a> {
@@ -67,7 +66,15 @@ pub(super) fn record(status: &mut CanaryStatus, moment: &Moment<'_>) {
     }
     let is_open = |last: &mut DecisionHistory| last.decision == CHECKING;
     let before = history.decisions.pop_if(is_open);
-    let mut answers = before.map(|open| open.answers).unwrap_or_default();
+    let mut asked = Asked::of(&replies, run);
+    let mut answers = Vec::new();
+    if let Some(open) = before {
+        asked = Asked {
+            at: open.asked_at.or(asked.at),
+            step: asked.step,
+        };
+        answers = open.answers;
+    }
     answers.extend(replies.into_iter().flat_map(explain));
     answers.truncate(MOST_ENTRIES);
     for (decision, message) in decided {
@@ -78,12 +85,33 @@ pub(super) fn record(status: &mut CanaryStatus, moment: &Moment<'_>) {
             decision,
             message: Some(cut(&message, MOST_CHARACTERS)).filter(|text| !text.is_empty()),
             count: None,
+            asked_at: asked.at.take(),
+            asked_in: asked.step.take(),
             answers: std::mem::take(&mut answers),
         };
         append(&mut history.decisions, made);
     }
     close(history, state, moment.now);
     bound(&mut status.history);
+}
+
+/// What the answers to a decision were asked about.
+struct Asked {
+    at: Option<MicroTime>,
+    /// The step, where the decision led to another one.
+    step: Option<u32>,
+}
+
+impl Asked {
+    fn of(replies: &[&(ProbeKey, Reply)], run: &Run) -> Self {
+        let at = replies.iter().map(|(_, reply)| reply.asked).min();
+        let of_run = replies.first().filter(|(key, _)| key.run == run.id);
+        let step = of_run.map(|(key, _)| key.step);
+        Self {
+            at: at.map(MicroTime),
+            step: step.filter(|step| *step != run.step),
+        }
+    }
 }
 
 /// Begins a page for a run that has none.
@@ -109,9 +137,14 @@ fn open(history: &mut Vec<RunHistory>, run: &Run, now: Timestamp) {
     history.truncate(MOST_RUNS);
 }
 
-/// Notes how a run ended, once.
+/// Notes how a run ended; one that was promoted may still be gone back from.
 fn close(history: &mut RunHistory, state: &State, now: Timestamp) {
+    let promoted = Some(RunOutcome::Promoted);
     let outcome = match state.phase {
+        Some(Phase::Failed) if history.outcome == promoted => {
+            history.ended_at = None;
+            RunOutcome::RolledBack
+        }
         Some(Phase::Failed) => RunOutcome::Failed,
         Some(Phase::Succeeded) => {
             let promoted = state.promoted.as_ref();
@@ -159,7 +192,7 @@ fn decided(moment: &Moment<'_>, run: &Run, answered: bool) -> Vec<(String, Strin
         ("CheckPassed", format!("goes on to {}", run.split()))
     } else if ended && run.objection.is_none() {
         ("CheckPassed", format!("stays at {split}"))
-    } else if run.held_by.is_some() {
+    } else if run.held_by.is_some() || run.postponed.is_some() {
         ("Held", run.objection.clone().unwrap_or_default())
     } else {
         (CHECKING, String::new())
@@ -188,7 +221,7 @@ fn explain((key, reply): &(ProbeKey, Reply)) -> Vec<AnswerHistory> {
     if reply.findings.is_empty() {
         return vec![AnswerHistory {
             asked: key.probe.clone(),
-            verdict: verdict(&reply.verdict).to_owned(),
+            verdict: reply.verdict.as_str().to_owned(),
             message: message(&reply.verdict),
             ..AnswerHistory::default()
         }];
@@ -203,7 +236,7 @@ fn explain((key, reply): &(ProbeKey, Reply)) -> Vec<AnswerHistory> {
             .collect(),
         min: finding.range.min.map(Number::from),
         max: finding.range.max.map(Number::from),
-        verdict: verdict(&finding.verdict).to_owned(),
+        verdict: finding.verdict.as_str().to_owned(),
         message: message(&finding.verdict),
     });
     findings.collect()
@@ -299,7 +332,13 @@ mod tests {
             verdict: verdict.clone(),
         });
         let findings = findings.collect();
-        (key, Reply { verdict, findings })
+        let asked = at(i64::from(step));
+        let reply = Reply {
+            verdict,
+            findings,
+            asked,
+        };
+        (key, reply)
     }
 
     fn at(second: i64) -> Timestamp {

@@ -55,6 +55,7 @@ pub fn instead(field: &str) -> &'static str {
         | "spec.service.timeout"
         | "spec.service.headers"
         | "spec.analysis.match"
+        | "spec.analysis.weightScope"
         | "spec.analysis.stepWeight"
         | "spec.analysis.stepWeights"
         | "spec.analysis.mirror" => {
@@ -115,6 +116,7 @@ fn routed_only(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
         (service.timeout.is_some(), "spec.service.timeout"),
         (service.headers.is_some(), "spec.service.headers"),
         (!analysis.r#match.is_empty(), "spec.analysis.match"),
+        (analysis.weight_scope.is_some(), "spec.analysis.weightScope"),
         (analysis.step_weight.is_some(), "spec.analysis.stepWeight"),
         (
             !analysis.step_weights.is_empty(),

@@ -184,7 +184,7 @@ impl<'a> Look<'a> {
         let is_guarded = decision.state != *before;
         let of_effect = |effect: &Effect| match effect {
             Effect::Ask {
-                probe: Probe::Metrics(_),
+                probe: Probe::Metrics { .. },
                 ..
             } => Grounds::Known,
             Effect::Ask { key, .. } if is_guarded || self.context.desk.has(&uid, key) => {
@@ -313,6 +313,7 @@ impl<'a> Look<'a> {
         status::store(&mut status, &decision.state, now);
         let terms = self.plan.strategy.judgement.as_ref();
         status::explain_judgement(&mut status, &decision.state, terms);
+        self.note_share(&mut status, moment);
         history::record(&mut status, moment);
         self.plan.route.note(&mut status, &decision.state);
         if self.invalid.is_none() {
@@ -333,6 +334,9 @@ impl<'a> Look<'a> {
         let is_news =
             invalid.is_some() && !status::is_stalled(before.as_ref(), events::Trouble::INVALID);
         let stored = self.write_status(status).await?;
+        if stored {
+            self.context.tracer.tell(&self.canary, before.as_ref());
+        }
         if let (Some(why), true, true) = (invalid, stored, is_news) {
             let teller = &self.context.teller;
             let trouble = events::Trouble::Invalid;
@@ -500,11 +504,12 @@ impl<'a> Look<'a> {
         let uid = self.canary.uid().unwrap_or_default();
         let canary = self.reference.clone();
         match probe {
-            Probe::Metrics(metrics) => {
+            Probe::Metrics { which, of } => {
                 let check = Check {
                     sources: self.context.sources.clone(),
                     plan: self.plan.clone(),
-                    metrics: metrics.clone(),
+                    metrics: which.clone(),
+                    of: *of,
                 };
                 desk.ask(&uid, canary, key.clone(), check.run());
             }
@@ -521,10 +526,12 @@ impl<'a> Look<'a> {
                 let idempotency = format!("{uid}/{key}");
                 let webhooks = teller.webhooks.clone();
                 desk.ask(&uid, canary, key.clone(), async move {
+                    let asked = micros(clock::now());
                     let verdict = webhooks.call(&hook.endpoint, &payload, &idempotency).await;
                     Reply {
                         verdict,
                         findings: Vec::new(),
+                        asked,
                     }
                 });
             }

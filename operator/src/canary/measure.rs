@@ -1,20 +1,20 @@
 //! Asks the metrics of one check, one after the other, until one objects.
 
 use fairlead_crds::canary::MetricProvider;
-use fairlead_rollout::{Selection, Verdict};
-use k8s_openapi::api::core::v1::Secret;
+use fairlead_rollout::{Selection, Subject, Verdict};
+use fairlead_runtime::clock;
 use kube::Client;
-use kube::api::Api;
 
 use super::desk::Reply;
-use super::question::{Question, System, Whom, question, server, target};
+use super::look::micros;
+use super::question::{Question, System, Whom, primary, question, server, subject, target};
 use super::validate::{Metric, Source, Validated};
-use crate::analysis::access::Access;
 use crate::analysis::mesh::Mesh;
 use crate::analysis::prometheus::Prometheus;
 use crate::analysis::web::Web;
 use crate::analysis::{self, Finding, Provider, QueryError};
-use crate::outgoing::{Outgoing, Trust};
+use crate::outgoing::access::Access;
+use crate::outgoing::{Outgoing, Trust, secret};
 
 /// Whom checks ask.
 #[derive(Clone)]
@@ -36,7 +36,9 @@ impl Sources {
         let asks_mesh = |metric: &Metric| metric.source == Source::Builtin;
         let asks_server = server(plan, self.metrics_server.as_ref()).is_some();
         if !asks_server && plan.metrics.iter().any(asks_mesh) {
+            // The primary's requests tell the canary's share.
             self.mesh.follow(&target(plan));
+            self.mesh.follow(&primary(plan));
         }
     }
 }
@@ -50,24 +52,32 @@ pub(super) struct Check {
     pub(super) plan: Validated,
     /// Which of its metrics.
     pub(super) metrics: Selection,
+    /// What they are asked about.
+    pub(super) of: Subject,
 }
 
 impl Check {
     /// Asks the metrics; the first objection ends the check.
     pub(super) async fn run(self) -> Reply {
         let mut findings = Vec::new();
-        let asked = self.plan.metrics.iter();
-        for metric in asked.filter(|metric| self.metrics.includes(&metric.name)) {
+        let asked = micros(clock::now());
+        let metrics = self.plan.metrics.iter();
+        for metric in metrics.filter(|metric| self.metrics.includes(&metric.name)) {
             let finding = self.measure(metric).await;
             let verdict = finding.verdict.clone();
             findings.push(finding);
             if verdict != Verdict::Passed {
-                return Reply { verdict, findings };
+                return Reply {
+                    verdict,
+                    findings,
+                    asked,
+                };
             }
         }
         Reply {
             verdict: Verdict::Passed,
             findings,
+            asked,
         }
     }
 
@@ -93,11 +103,17 @@ impl Check {
             metrics_server,
             ..
         } = &self.sources;
-        let Question { query, whom } =
-            question(Some(client), &self.plan, metric, metrics_server.as_ref()).await?;
+        let Question { query, whom } = question(
+            Some(client),
+            &self.plan,
+            self.of,
+            metric,
+            metrics_server.as_ref(),
+        )
+        .await?;
         let provider = match whom {
             Whom::Mesh { measure, window } => {
-                let target = target(&self.plan);
+                let target = subject(&self.plan, self.of);
                 Box::new(self.sources.mesh.provider(target, measure, window))
             }
             Whom::Server => self.default_provider().await?,
@@ -182,17 +198,17 @@ impl Check {
             },
             ..Access::default()
         };
-        if let Some(secret) = &provider.secret_ref {
-            let name = format!("Secret `{namespace}/{}`", secret.name);
-            let api: Api<Secret> = Api::namespaced(self.sources.client.clone(), namespace);
-            let secret = api
-                .get_opt(&secret.name)
-                .await
-                .map_err(|error| format!("{name} cannot be read: {error}"))?
-                .ok_or_else(|| format!("{name} does not exist"))?;
-            access
-                .add_secret(&secret.data.unwrap_or_default())
-                .map_err(|why| format!("{name} {why}"))?;
+        if let Some(reference) = &provider.secret_ref {
+            let held = secret::fetch(&self.sources.client, namespace, &reference.name).await;
+            let held = held.map_err(|error| error.to_string())?;
+            let used = match access.add_secret(&held) {
+                Ok(0) => {
+                    Err("holds none of `token`, `username` and `password`, `ca.crt` and `headers`")
+                }
+                Ok(_) => Ok(()),
+                Err(why) => Err(why),
+            };
+            used.map_err(|why| format!("Secret `{namespace}/{}` {why}", reference.name))?;
         }
         Ok(access)
     }

@@ -12,6 +12,7 @@ use kube::Client;
 use serde_json::Value;
 
 use super::objects::{self, Role};
+use super::pods::Ailment;
 use super::revision::compose;
 use super::sight::{Known, Objects, Pair, Scalers, Sight};
 use super::takeover::{self, Incumbent};
@@ -107,9 +108,9 @@ impl Observer<'_> {
         known: Known,
     ) -> Result<(World, Sight), Error> {
         let sight = Box::pin(self.see(known)).await?;
-        let crash = self.crash(&sight, state).await?;
+        let ailments = self.ailments(&sight, state).await?;
         let inheritance = self.inheritance(state, &sight).await?;
-        let world = self.compose(&sight, heard, deleting, crash, inheritance);
+        let world = self.compose(&sight, heard, deleting, ailments, inheritance);
         Ok((world, sight))
     }
 
@@ -124,7 +125,7 @@ impl Observer<'_> {
         sight: &Sight,
         heard: Heard,
         deleting: bool,
-        crash: Option<String>,
+        ailments: [Option<Ailment>; 2],
         inheritance: Option<Inheritance>,
     ) -> World {
         let Heard {
@@ -143,11 +144,14 @@ impl Observer<'_> {
         let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref(), pod);
         let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
         let thresholds = self.plan.thresholds;
+        let [of_primary, of_canary] = ailments;
         let canary = target.as_ref().map(|target| {
             let revision = revision.as_ref().ok();
             let mut canary = side(target, endpoints.canary, thresholds.canary, revision);
-            if let Some(why) = crash {
-                canary.readiness = Readiness::Stuck(why);
+            match of_canary {
+                Some(Ailment::Crash(why)) => canary.readiness = Readiness::Stuck(why),
+                Some(Ailment::Obstacle(why)) => explain(&mut canary, &why),
+                None => {}
             }
             canary
         });
@@ -156,7 +160,11 @@ impl Observer<'_> {
             canary,
             primary: primary.as_ref().map(|primary| {
                 let revision = primary.revision.as_ref();
-                side(primary, endpoints.primary, thresholds.primary, revision)
+                let mut primary = side(primary, endpoints.primary, thresholds.primary, revision);
+                if let Some(Ailment::Crash(why) | Ailment::Obstacle(why)) = &of_primary {
+                    explain(&mut primary, why);
+                }
+                primary
             }),
             revision,
             autoscaler_minimum: scaled.then(|| sight.scalers.minimum()),
@@ -199,21 +207,26 @@ impl Observer<'_> {
         ))
     }
 
-    /// Why a pod of the canary crashes, where that matters.
-    async fn crash(&self, sight: &Sight, state: &State) -> Result<Option<String>, Error> {
-        let Some(target) = sight
-            .workloads
-            .target
+    /// What keeps pods of the primary and of the canary from becoming ready, where that matters.
+    async fn ailments(&self, sight: &Sight, state: &State) -> Result<[Option<Ailment>; 2], Error> {
+        let (workloads, endpoints) = (&sight.workloads, sight.endpoints);
+        let thresholds = self.plan.thresholds;
+        let canary = workloads.target.as_ref().filter(|target| {
+            let side = side(target, endpoints.canary, thresholds.canary, None);
+            is_in_flight(state) && !side.is_ready()
+        });
+        let primary = workloads
+            .primary
             .as_ref()
-            .filter(|_| is_in_flight(state))
-        else {
-            return Ok(None);
-        };
-        let threshold = self.plan.thresholds.canary;
-        if side(target, sight.endpoints.canary, threshold, None).is_ready() {
-            return Ok(None);
+            .filter(|primary| matches!(primary.readiness, Readiness::Pending(_)));
+        Ok([self.ailment(primary).await?, self.ailment(canary).await?])
+    }
+
+    async fn ailment(&self, workload: Option<&Snapshot>) -> Result<Option<Ailment>, Error> {
+        match workload {
+            Some(workload) => self.ailing_pod(workload).await,
+            None => Ok(None),
         }
-        self.crashing_pod(target).await
     }
 
     /// What another controller left, as long as it is not ours.
@@ -289,6 +302,13 @@ const fn is_in_flight(state: &State) -> bool {
         state.phase,
         Some(Phase::Progressing | Phase::WaitingPromotion)
     )
+}
+
+/// Says why pods are not there yet, beside how many of them.
+fn explain(side: &mut Side, why: &str) {
+    if let Readiness::Pending(said) = &mut side.readiness {
+        *said = format!("{said}; {why}");
+    }
 }
 
 /// Whether the apex Service leads to the primary.

@@ -20,6 +20,16 @@ pub(super) struct Endpoints {
     pub(super) canary: u32,
 }
 
+/// What keeps a pod from becoming ready; with the sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ailment {
+    /// It does not come up by itself within the deadline: a canary that is waited for is stuck by
+    /// one such pod, however many others are ready.
+    Crash(String),
+    /// Something that may still come: an image, a config, a node with room.
+    Obstacle(String),
+}
+
 impl Observer<'_> {
     /// Counts the ready endpoints of both Services.
     pub(super) async fn endpoints(&self) -> Result<Endpoints, Error> {
@@ -37,24 +47,25 @@ impl Observer<'_> {
         })
     }
 
-    /// Why a pod of the target crashes. It does not come up by itself within the deadline: a
-    /// canary that is waited for is stuck by one of them, however many others are ready.
-    pub(super) async fn crashing_pod(&self, target: &Snapshot) -> Result<Option<String>, Error> {
-        let Ok(template) = &target.template else {
+    /// What keeps a pod of a workload from becoming ready: a crash, or else what it waits for.
+    pub(super) async fn ailing_pod(&self, of: &Snapshot) -> Result<Option<Ailment>, Error> {
+        let Ok(template) = &of.template else {
             return Ok(None);
         };
         let namespace = &self.plan.names.namespace;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let selector = format!(
             "{}={},{}",
-            target.selector.key, target.selector.value, template.label
+            of.selector.key, of.selector.value, template.label
         );
         let pods = api.list(&ListParams::default().labels(&selector)).await;
         let pods = pods.map_err(|source| Error::Read {
             object: format!("the pods of `{namespace}/{}`", self.plan.names.target),
             source: source.into(),
         })?;
-        Ok(pods.items.iter().find_map(crash))
+        let crash = pods.items.iter().find_map(crash).map(Ailment::Crash);
+        let obstacle = || pods.items.iter().find_map(obstacle).map(Ailment::Obstacle);
+        Ok(crash.or_else(obstacle))
     }
 }
 
@@ -109,6 +120,60 @@ pub(super) fn crash(pod: &Pod) -> Option<String> {
     })
 }
 
+/// Reasons of a waiting container that tell more than "not ready".
+const OBSTACLES: [&str; 7] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+/// The most that is repeated of a kubelet's sentence, in characters.
+const MOST_OF_SENTENCE: usize = 200;
+
+/// What a pod waits for, when its kubelet or the scheduler says more than that it is not ready.
+pub(super) fn obstacle(pod: &Pod) -> Option<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = pod.status.as_ref()?;
+    let told = |message: Option<&String>| {
+        let message = message.map(String::as_str).unwrap_or_default();
+        let message: String = message.chars().take(MOST_OF_SENTENCE).collect();
+        if message.is_empty() {
+            message
+        } else {
+            format!(": {message}")
+        }
+    };
+    let containers = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses);
+    let held = containers.flatten().find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.as_deref()?;
+        OBSTACLES.contains(&reason).then(|| {
+            format!(
+                "container {} of pod {name} is in {reason}{}",
+                container.name,
+                told(waiting.message.as_ref())
+            )
+        })
+    });
+    held.or_else(|| {
+        let conditions = status.conditions.iter().flatten();
+        let mut unscheduled = conditions.filter(|one| {
+            one.type_ == "PodScheduled"
+                && one.status == "False"
+                && one.reason.as_deref() == Some("Unschedulable")
+        });
+        let condition = unscheduled.next()?;
+        let why = told(condition.message.as_ref());
+        Some(format!("no node takes pod {name}{why}"))
+    })
+}
+
 /// The name of the workload that a pod belongs to; that of a ReplicaSet is its Deployment's with the
 /// hash of the template.
 pub(super) fn workload(pod: &Pod) -> Option<String> {
@@ -137,6 +202,38 @@ mod tests {
             }],
         } });
         serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_pod_says_what_it_waits_for() {
+        let waits = |status: serde_json::Value| {
+            let pod = json!({ "metadata": { "name": "web-1" }, "status": status });
+            obstacle(&serde_json::from_value(pod).unwrap())
+        };
+        let container = |reason: &str, message: Option<&str>| {
+            json!({ "containerStatuses": [{
+                "name": "app", "image": "a", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": reason, "message": message } },
+            }] })
+        };
+        assert_eq!(
+            waits(container("ErrImagePull", Some("not found"))).as_deref(),
+            Some("container app of pod web-1 is in ErrImagePull: not found")
+        );
+        assert_eq!(
+            waits(container("ImagePullBackOff", None)).as_deref(),
+            Some("container app of pod web-1 is in ImagePullBackOff")
+        );
+        assert_eq!(waits(container("ContainerCreating", None)), None);
+        let unscheduled = json!({ "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/3 nodes are available",
+        }] });
+        assert_eq!(
+            waits(unscheduled).as_deref(),
+            Some("no node takes pod web-1: 0/3 nodes are available")
+        );
+        assert_eq!(waits(json!({})), None);
     }
 
     #[test]

@@ -32,6 +32,17 @@ pub struct Preview {
     pub changes: Vec<Change>,
     /// What could not be tried, and why.
     pub troubles: Vec<String>,
+    /// Whether somebody wrote at the same time, so that looking again would tell more.
+    pub freshness: Freshness,
+}
+
+/// Whether what was seen is still so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It is.
+    Fresh,
+    /// Objects were changed meanwhile.
+    Overtaken,
 }
 
 /// Writes that one effect makes.
@@ -81,9 +92,13 @@ pub async fn preview(
     };
     let mut changes: Vec<Change> = Vec::new();
     let mut troubles = Vec::new();
+    let mut freshness = Freshness::Fresh;
     for effect in first_of_each(&scenes, &world) {
         let Some(when) = when(&effect) else { continue };
         if let Err(error) = Box::pin(executor.execute(&effect)).await {
+            if error.is_stale() {
+                freshness = Freshness::Overtaken;
+            }
             troubles.push(format!("{when}: {}", report(&error)));
         }
         changes.push(Change {
@@ -96,6 +111,7 @@ pub async fn preview(
         waits,
         changes,
         troubles,
+        freshness,
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fairlead_crds::canary::{MetricProvider, MetricTemplate};
 use fairlead_crds::parse_duration;
+use fairlead_rollout::Subject;
 use kube::Client;
 use kube::api::Api;
 
@@ -89,21 +90,30 @@ pub(super) fn primary(plan: &Validated) -> Target {
     }
 }
 
-/// Finds out what `metric` asks of whom, or why that cannot be told; without a `client` there are no
+/// What they know the one by that metrics are asked about.
+pub(super) fn subject(plan: &Validated, of: Subject) -> Target {
+    match of {
+        Subject::Canary => target(plan),
+        Subject::Primary => primary(plan),
+    }
+}
+
+/// Finds out what `metric` asks of whom about whom, or why that cannot be told; without a `client` there are no
 /// MetricTemplates.
 pub async fn question(
     client: Option<&Client>,
     plan: &Validated,
+    of: Subject,
     metric: &Metric,
     default_server: Option<&String>,
 ) -> Result<Question, String> {
-    let variables = variables(plan, metric);
+    let variables = variables(plan, of, metric);
     let of_server = |query| Question {
         query,
         whom: Whom::Server,
     };
     match &metric.source {
-        Source::Builtin if server(plan, default_server).is_none() => of_mesh(plan, metric),
+        Source::Builtin if server(plan, default_server).is_none() => of_mesh(plan, of, metric),
         Source::Builtin => {
             let query = builtin::query(&metric.name, &variables);
             query.map(of_server).ok_or_else(not_built_in)
@@ -120,7 +130,7 @@ fn not_built_in() -> String {
 }
 
 /// The proxies' own counters.
-fn of_mesh(plan: &Validated, metric: &Metric) -> Result<Question, String> {
+fn of_mesh(plan: &Validated, of: Subject, metric: &Metric) -> Result<Question, String> {
     let measure = match metric.name.as_str() {
         builtin::SUCCESS_RATE => Measure::SuccessRate,
         builtin::DURATION => Measure::Duration,
@@ -128,7 +138,7 @@ fn of_mesh(plan: &Validated, metric: &Metric) -> Result<Question, String> {
     };
     let window = parse_duration(&metric.window).map_err(|error| error.to_string())?;
     Ok(Question {
-        query: measure.describe(&target(plan), window),
+        query: measure.describe(&subject(plan, of), window),
         whom: Whom::Mesh { measure, window },
     })
 }
@@ -157,11 +167,12 @@ async fn of_template(
     })
 }
 
-fn variables(plan: &Validated, metric: &Metric) -> Variables {
+/// A query speaks of the workload that it is asked about as its target.
+fn variables(plan: &Validated, of: Subject, metric: &Metric) -> Variables {
     Variables {
         name: plan.name.clone(),
         namespace: plan.names.namespace.clone(),
-        target: plan.names.target.clone(),
+        target: subject(plan, of).workload,
         service: plan.route.apex.clone(),
         ingress: String::new(),
         route: String::new(),

@@ -4,16 +4,18 @@
 //! `status.rollout`. Only the phase is read from Flagger's part.
 
 use fairlead_crds::canary::{
-    CanaryPhase, CanaryStatus, CheckStatus, Number, PlaceStatus, RolloutStatus, RunStatus,
-    TrafficStatus,
+    CanaryPhase, CanaryStatus, CheckStatus, Number, PlaceStatus, PostponedStatus, RolloutStatus,
+    RunStatus, TrafficStatus,
 };
 use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
 use fairlead_rollout::judgement::Terms;
-use fairlead_rollout::{Intent, Phase, Place, Revision, Round, Run, Split, State, Verdict, Weight};
+use fairlead_rollout::{
+    Intent, Phase, Place, Postponed, Revision, Round, Run, Split, State, Weight,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
-use super::{evidence, steer};
+use super::{bake, evidence, steer};
 use crate::analysis;
 
 /// What the conditions say beside the state.
@@ -46,7 +48,8 @@ pub(super) fn load(status: &CanaryStatus) -> State {
     State {
         phase: status.phase.and_then(phase),
         promoted: rollout.promoted_revision.map(Revision),
-        refused: rollout.refused_revision.map(Revision),
+        refused: load_refused(rollout.refused_revision, rollout.also_refused),
+        kept: rollout.kept_revisions.into_iter().map(Revision).collect(),
         run: rollout.run.map(load_run),
         traffic: rollout.traffic.map(|traffic| Intent {
             target: split(traffic.weight, traffic.mirrored, traffic.sticky),
@@ -79,6 +82,10 @@ fn load_run(run: RunStatus) -> Run {
         withdrawn: run.withdrawn,
         returning: run.returning,
         checked_at: run.checked_at.map(|time| time.0),
+        postponed: run.postponed.map(|postponed| Postponed {
+            since: postponed.since.0,
+            until: postponed.until.0,
+        }),
         round: Round {
             attempt: run.attempt,
             passed: run.passed,
@@ -93,7 +100,13 @@ fn load_run(run: RunStatus) -> Run {
             since: place.since.0,
             resumed: place.resumed,
         }),
+        bake: run.bake.as_ref().map(bake::load),
     }
+}
+
+/// The one that failed last comes first.
+fn load_refused(last: Option<String>, others: Vec<String>) -> Vec<Revision> {
+    last.into_iter().chain(others).map(Revision).collect()
 }
 
 fn split(weight: u8, mirrored: bool, sticky: bool) -> Split {
@@ -120,11 +133,14 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
     status.failed_checks = Some(Number::from(run.map_or(0, |run| run.failed_checks)));
     status.iterations = Some(Number::from(run.map_or(0, |run| run.iterations)));
     let kept = before.rollout.clone().unwrap_or_default();
+    let mut refused = state.refused.iter().map(|revision| revision.0.clone());
     let last = state.commands.first();
     status.last_handled = last.map(|command| command.token.clone());
     status.rollout = Some(RolloutStatus {
         promoted_revision: state.promoted.clone().map(|revision| revision.0),
-        refused_revision: state.refused.clone().map(|revision| revision.0),
+        refused_revision: refused.next(),
+        also_refused: refused.collect(),
+        kept_revisions: state.kept.iter().map(|one| one.0.clone()).collect(),
         run: run.map(store_run),
         traffic: state.traffic.map(|intent| TrafficStatus {
             weight: intent.target.canary.get(),
@@ -140,6 +156,7 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
         closing: state.closing,
         unready_since: state.unready_since.map(MicroTime),
         checks: kept.checks,
+        observed_share: kept.observed_share.filter(|_| weight > Weight::ZERO),
         judgement: kept.judgement,
         accepted_spec: kept.accepted_spec,
         paused: state.paused,
@@ -178,6 +195,10 @@ fn store_run(run: &Run) -> RunStatus {
         withdrawn: run.withdrawn,
         returning: run.returning,
         checked_at: run.checked_at.map(MicroTime),
+        postponed: run.postponed.map(|postponed| PostponedStatus {
+            since: MicroTime(postponed.since),
+            until: MicroTime(postponed.until),
+        }),
         attempt: run.round.attempt,
         passed: run.round.passed.clone(),
         asked: run.round.asked.clone(),
@@ -190,6 +211,7 @@ fn store_run(run: &Run) -> RunStatus {
             since: MicroTime(place.since),
             resumed: place.resumed,
         }),
+        bake: run.bake.map(bake::store),
     }
 }
 
@@ -220,7 +242,7 @@ pub(super) fn explain(status: &mut CanaryStatus, findings: &[analysis::Finding])
             values: finding.values.iter().map(ToString::to_string).collect(),
             min: finding.range.min.map(Number::from),
             max: finding.range.max.map(Number::from),
-            verdict: verdict(&finding.verdict).to_owned(),
+            verdict: finding.verdict.as_str().to_owned(),
             message: finding.verdict.objection().map(ToOwned::to_owned),
         })
         .collect();
@@ -233,16 +255,6 @@ pub(super) fn explain_judgement(status: &mut CanaryStatus, state: &State, terms:
         .zip(state.run.as_ref())
         .map(|(terms, run)| run.record.opinions(terms));
     rollout.judgement = evidence::explain(&opinions.unwrap_or_default());
-}
-
-/// The word for a verdict.
-pub(super) const fn verdict(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "Passed",
-        Verdict::Failed(_) => "Failed",
-        Verdict::Error(_) => "Error",
-        Verdict::NoData(_) => "NoData",
-    }
 }
 
 /// Whether the primary runs what the target asks for; Flagger's values.
@@ -353,13 +365,14 @@ pub(super) fn conclude(status: &mut CanaryStatus, report: &Report<'_>) {
         remove_condition(&mut status.conditions, ConditionType::UnsupportedFields);
     }
     steer::mark_pause(status, report.generation, report.now);
+    bake::mark(status, report.message, report.generation, report.now);
     status.observed_generation = report.generation;
 }
 
 #[cfg(test)]
 mod tests {
     use fairlead_crds::is_true;
-    use fairlead_rollout::{Handled, Shortcut};
+    use fairlead_rollout::{Bake, Handled, Shortcut};
 
     use super::*;
 
@@ -368,7 +381,8 @@ mod tests {
         State {
             phase: Some(Phase::Progressing),
             promoted: Some(Revision("a".to_owned())),
-            refused: Some(Revision("b".to_owned())),
+            refused: vec![Revision("b".to_owned()), Revision("d".to_owned())],
+            kept: vec![Revision("d".to_owned()), Revision("e".to_owned())],
             run: Some(Run {
                 step: 2,
                 weight: Weight::clamped(40),
@@ -386,6 +400,10 @@ mod tests {
                     number: 2,
                     since: now,
                     resumed: true,
+                }),
+                bake: Some(Bake {
+                    since: now,
+                    failed_checks: 1,
                 }),
                 ..Run::new(7, Revision("c".to_owned()))
             }),

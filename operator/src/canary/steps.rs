@@ -133,6 +133,7 @@ mod tests {
 
     use super::*;
     use crate::canary::checks;
+    use crate::canary::validate::References;
 
     #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
     fn read(change: impl FnOnce(&mut Value), steps: Value) -> Result<Vec<Stage>, String> {
@@ -150,8 +151,8 @@ mod tests {
         });
         change(&mut spec);
         let spec: CanarySpec = serde_json::from_value(spec).unwrap();
-        let metrics = checks::metrics(&spec.analysis, "test").unwrap();
-        let (hooks, _) = checks::webhooks(&spec.analysis.webhooks).unwrap();
+        let metrics = checks::metrics(&spec.analysis, "test", References::Anywhere).unwrap();
+        let (hooks, _) = checks::webhooks(&spec.analysis.webhooks, "shop").unwrap();
         stages(&spec, &hooks, &metrics).map_err(|error| error.to_string())
     }
 

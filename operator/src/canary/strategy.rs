@@ -7,9 +7,9 @@ use fairlead_crds::parse_duration;
 use fairlead_rollout::{Hook, Ladder, Plan, Stage, Strategy, Weight};
 use jiff::SignedDuration;
 
-use super::judgement;
 use super::steps::stages;
 use super::validate::{Error, Limits, Metric, Thresholds, Webhook};
+use super::{bake, judgement};
 use crate::router::{Provider, RoutePlan};
 
 /// The pace of a Canary that names none.
@@ -24,7 +24,7 @@ const ACK_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 /// What the machine needs to know.
 pub(super) fn strategy(
     spec: &CanarySpec,
-    limits: Limits,
+    limits: &Limits,
     route: &RoutePlan,
     hooks: &[Webhook],
     metrics: &[Metric],
@@ -48,6 +48,7 @@ pub(super) fn strategy(
         undivided(analysis)?
     };
     Ok(Strategy {
+        bake: bake::length(analysis)?,
         judgement: judgement::terms(analysis, route.provider, &plan)?,
         plan,
         interval: interval(analysis, limits)?,
@@ -148,16 +149,23 @@ fn ladder(steps: &[Number]) -> Result<Vec<Weight>, Error> {
     Ok(weights)
 }
 
-fn interval(analysis: &CanaryAnalysis, limits: Limits) -> Result<SignedDuration, Error> {
+fn interval(analysis: &CanaryAnalysis, limits: &Limits) -> Result<SignedDuration, Error> {
     let asked = duration("spec.analysis.interval", analysis.interval.as_deref())?;
     let interval = asked.unwrap_or(DEFAULT_INTERVAL).max(limits.interval_floor);
     Ok(SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX))
 }
 
 fn threshold(analysis: &CanaryAnalysis) -> Result<u32, Error> {
-    let threshold = whole("spec.analysis.threshold", analysis.threshold)?
-        .unwrap_or(1)
-        .max(1);
+    const FIELD: &str = "spec.analysis.threshold";
+    let threshold = whole(FIELD, analysis.threshold)?.unwrap_or(1);
+    if threshold < 0 {
+        return Err(Error::Field {
+            field: FIELD,
+            fix: format!("must be 1 or more, but is {threshold}"),
+        });
+    }
+    // As in Flagger, none is as one.
+    let threshold = threshold.max(1);
     Ok(u32::try_from(threshold).unwrap_or(u32::MAX))
 }
 
@@ -291,6 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_below_nothing_is_refused_and_none_is_as_one() {
+        let read = |analysis: Value| {
+            let read = threshold(&serde_json::from_value(analysis).unwrap());
+            read.map_err(|error| error.to_string())
+        };
+        assert_eq!(read(json!({ "threshold": 3 })), Ok(3));
+        assert_eq!(read(json!({ "threshold": 0 })), Ok(1));
+        assert_eq!(read(json!({})), Ok(1));
+        assert_eq!(
+            read(json!({ "threshold": -3 })),
+            Err("`spec.analysis.threshold`: must be 1 or more, but is -3".to_owned())
+        );
+    }
+
+    #[test]
     fn the_last_step_above_all_means_all() {
         let ladder = Ladder::Listed(weights(&[10, 50, 100]));
         check(
@@ -320,10 +343,11 @@ mod tests {
     fn intervals_have_a_floor_and_bad_ones_say_so() {
         let limits = Limits {
             interval_floor: Duration::from_secs(10),
+            ..Limits::default()
         };
         let read = |text: &str| {
             let analysis = json!({ "interval": text });
-            interval(&serde_json::from_value(analysis).unwrap(), limits)
+            interval(&serde_json::from_value(analysis).unwrap(), &limits)
         };
         assert_eq!(read("5s"), Ok(SignedDuration::from_secs(10)));
         assert_eq!(read("1m"), Ok(SignedDuration::from_secs(60)));

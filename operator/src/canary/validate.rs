@@ -3,9 +3,12 @@
 //! What Flagger's schema lets through is read here with Flagger's meaning; afterwards nobody looks
 //! at the raw strategy again.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use fairlead_crds::canary::{Canary, CanaryAlert, ScalerReplicas, TargetReference};
+use fairlead_crds::canary::{
+    Canary, CanaryAlert, CrossNamespaceReference, ScalerReplicas, TargetReference,
+};
 use fairlead_rollout::{HookKind, Strategy};
 use kube::ResourceExt;
 
@@ -46,10 +49,60 @@ pub enum Error {
 }
 
 /// Limits that the operator sets for all Canaries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Shorter intervals are raised to this.
     pub interval_floor: Duration,
+    /// The provider of Canaries that name none; `istio` where this is empty too.
+    pub provider: String,
+    /// Where templates and alert providers may be.
+    pub references: References,
+}
+
+/// Where the objects may be that a Canary refers to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// In any namespace; Flagger's default.
+    #[default]
+    Anywhere,
+    /// In the Canary's own.
+    OwnNamespace,
+}
+
+impl References {
+    /// Whether `reference` may be followed from a Canary in `namespace`.
+    pub(super) fn admit(
+        self,
+        field: &'static str,
+        reference: &CrossNamespaceReference,
+        namespace: &str,
+    ) -> Result<(), Error> {
+        let other = reference.namespace.as_deref();
+        match other.filter(|other| *other != namespace && !other.is_empty()) {
+            Some(other) if self == Self::OwnNamespace => Err(Error::Field {
+                field,
+                fix: format!(
+                    "must be in namespace `{namespace}`, but `{}` is in `{other}`: the operator \
+                     runs with --no-cross-namespace-refs",
+                    reference.name
+                ),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Limits {
+    /// A Canary with the provider that it means.
+    fn complete<'a>(&self, canary: &'a Canary) -> Cow<'a, Canary> {
+        let named = canary.spec.provider.as_deref().unwrap_or_default();
+        if !named.is_empty() || self.provider.is_empty() {
+            return Cow::Borrowed(canary);
+        }
+        let mut canary = canary.clone();
+        canary.spec.provider = Some(self.provider.clone());
+        Cow::Owned(canary)
+    }
 }
 
 impl Default for Limits {
@@ -57,6 +110,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             interval_floor: Duration::from_secs(10),
+            provider: String::new(),
+            references: References::default(),
         }
     }
 }
@@ -172,15 +227,21 @@ pub enum Source {
 }
 
 /// Reads a Canary.
-pub fn validate(canary: &Canary, limits: Limits) -> Result<Validated, Error> {
+pub fn validate(canary: &Canary, limits: &Limits) -> Result<Validated, Error> {
+    let canary = &limits.complete(canary);
     let spec = &canary.spec;
     let namespace = canary.namespace().unwrap_or_default();
     let target = &spec.target_ref;
     let kind = kind(target)?;
     let route = RoutePlan::new(canary)?;
     let inert = inert(canary, &route);
-    let metrics = checks::metrics(&spec.analysis, &namespace)?;
-    let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks)?;
+    let metrics = checks::metrics(&spec.analysis, &namespace, limits.references)?;
+    for alert in &spec.analysis.alerts {
+        const FIELD: &str = "spec.analysis.alerts.providerRef";
+        let reference = &alert.provider_ref;
+        limits.references.admit(FIELD, reference, &namespace)?;
+    }
+    let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks, &namespace)?;
     let strategy = strategy::strategy(spec, limits, &route, &hooks, &metrics)?;
     Ok(Validated {
         name: canary.name_any(),
@@ -233,4 +294,67 @@ fn autoscaler(canary: &Canary, kind: Kind) -> Result<Option<Autoscaler>, Error> 
         name: reference.name.clone(),
         limits: reference.primary_scaler_replicas.unwrap_or_default(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::router::Provider;
+
+    fn canary(provider: Option<&str>) -> Canary {
+        serde_json::from_value(json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": { "name": "podinfo", "namespace": "shop", "uid": "1" },
+            "spec": {
+                "provider": provider,
+                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
+                "service": { "port": 80 },
+                "analysis": { "stepWeight": 10, "metrics": [{
+                    "name": "errors",
+                    "templateRef": { "name": "errors", "namespace": "monitoring" },
+                }] },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_canary_that_names_no_provider_has_the_operators() {
+        let limits = |provider: &str| Limits {
+            provider: provider.to_owned(),
+            ..Limits::default()
+        };
+        let provider = |canary: &Canary, limits: &Limits| {
+            let plan = validate(canary, limits).map_err(|error| error.to_string());
+            plan.map(|plan| plan.route.provider)
+        };
+        let plain = canary(None);
+        assert_eq!(provider(&plain, &limits("")), Ok(Provider::Istio));
+        let kubernetes = limits("kubernetes");
+        assert_eq!(provider(&plain, &kubernetes), Ok(Provider::Kubernetes));
+        let named = canary(Some("istio"));
+        assert_eq!(provider(&named, &kubernetes), Ok(Provider::Istio));
+        let error = provider(&plain, &limits("nginx")).unwrap_err();
+        assert!(
+            error.contains("`spec.provider`: `nginx` is not supported"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_reference_to_another_namespace_is_refused_where_the_operator_says_so() {
+        let limits = Limits {
+            references: References::OwnNamespace,
+            ..Limits::default()
+        };
+        let error = validate(&canary(None), &limits).unwrap_err().to_string();
+        assert!(error.contains("must be in namespace `shop`"), "{error}");
+        assert!(error.contains("--no-cross-namespace-refs"), "{error}");
+        let mut own = canary(None);
+        let template = own.spec.analysis.metrics[0].template_ref.as_mut().unwrap();
+        template.namespace = Some("shop".to_owned());
+        validate(&own, &limits).unwrap();
+    }
 }

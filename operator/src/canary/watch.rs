@@ -41,13 +41,20 @@ use crate::context;
 use crate::notify;
 use crate::outgoing::Outgoing;
 use crate::router::{self, Routers};
+use crate::trace::Tracer;
 use crate::workload::Workloads;
 
 /// How often an optional kind is looked for.
 const KIND_POLL: Duration = Duration::from_secs(60);
 
 /// Starts the Canary controller, and the queue of its messages.
-pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages: notify::Metrics) {
+pub fn spawn(
+    tasks: &Tasks,
+    base: &context::Context,
+    metrics: Metrics,
+    messages: notify::Metrics,
+    tracer: Tracer,
+) {
     let queue = notify::Queue::default();
     tasks.spawn("messages", queue.clone().run(base.shutdown.clone()));
     let outgoing = Outgoing::start(
@@ -101,12 +108,15 @@ pub fn spawn(tasks: &Tasks, base: &context::Context, metrics: Metrics, messages:
         directory: Arc::clone(&directory),
         limits: Limits {
             interval_floor: base.settings.control_loop_min_interval,
+            provider: base.settings.mesh_provider.clone(),
+            references: base.settings.references,
         },
         sources,
         desk,
         memory,
         fights: Fights::default(),
         teller,
+        tracer,
         metrics: metrics.clone(),
         workloads: Workloads::new(&base.client),
         routers: Routers::new(&base.client),
@@ -143,7 +153,7 @@ fn teller(
         ),
         queue,
         metrics: messages,
-        webhooks: Webhooks::new(outgoing.clone()),
+        webhooks: Webhooks::new(base.client.clone(), outgoing.clone()),
         outgoing,
         providers: notify::Providers {
             client: base.client.clone(),
@@ -207,15 +217,16 @@ impl Scope {
     }
 }
 
-/// Pods whose containers crash. Their status is in no other object: a Deployment tells that a pod
+/// Pods whose containers crash, or wait for what may not come. Their status is in no other object: a Deployment tells that a pod
 /// is not ready, and not why. None of them is kept.
-fn crashing_pods(
-    scope: &Scope,
-) -> impl Stream<Item = Result<Pod, watcher::Error>> + Send + 'static {
+fn ailing_pods(scope: &Scope) -> impl Stream<Item = Result<Pod, watcher::Error>> + Send + 'static {
     watcher(scope.api::<Pod>(), watcher::Config::default())
         .default_backoff()
         .applied_objects()
-        .try_filter(|pod| std::future::ready(pods::crash(pod).is_some()))
+        .try_filter(|pod| {
+            let ails = pods::crash(pod).is_some() || pods::obstacle(pod).is_some();
+            std::future::ready(ails)
+        })
 }
 
 /// Autoscalers whose spec is another one, and those that go. Their status changes all the time.
@@ -291,7 +302,7 @@ fn watches(controller: Controller<Guarded>, scope: &Scope, wakers: &Wakers) -> C
             router::http_routes("v1"),
         )
         .watches_stream(scope.changes::<EndpointSlice>(), wakers.by_label())
-        .watches_stream(crashing_pods(scope), wakers.by_owner())
+        .watches_stream(ailing_pods(scope), wakers.by_owner())
         .watches_stream(scope.changes::<ConfigMap>(), wakers.by_config("configmap"))
         .watches_stream(scope.changes::<Secret>(), wakers.by_config("secret"))
 }

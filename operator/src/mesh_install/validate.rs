@@ -16,7 +16,6 @@ use kube::{Resource, ResourceExt};
 
 use super::dereference::{ControlPlane, Dereferenced, Root};
 use super::profile::{GatewayPreset, Profile};
-use crate::args::Images;
 use crate::context::Settings;
 
 /// Everything that the mesh's objects are built from.
@@ -48,6 +47,15 @@ pub(crate) struct Mesh {
     pub(crate) root: Root,
     /// Requests and limits of sidecars; the control plane's defaults where absent.
     pub(crate) proxy_resources: ResourceRequirements,
+}
+
+/// What is deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Images {
+    /// Of the control plane.
+    pub(crate) control_plane: String,
+    /// Of the proxy.
+    pub(crate) proxy: String,
 }
 
 /// How much of a workload runs.
@@ -89,6 +97,14 @@ pub enum Error {
     /// The spec does not have the form that the CRD asks for.
     #[error("the spec cannot be read: {0}")]
     Malformed(String),
+    /// The operator does not know what to deploy.
+    #[error(
+        "the operator was started without an image to deploy: give it --{flag}, as the chart does"
+    )]
+    NoImage {
+        /// The flag that names it.
+        flag: &'static str,
+    },
     /// There is no such profile.
     #[error("there is no profile `{given}`; the profiles are {}", Profile::names())]
     UnknownProfile {
@@ -132,6 +148,7 @@ impl Error {
             | Self::InvalidReplicas { .. }
             | Self::InvalidName { .. }
             | Self::NoIdentity => "InvalidSpec",
+            Self::NoImage { .. } => "NoImage",
             Self::UnknownProfile { .. } => "UnknownProfile",
             Self::NotTheOldest { .. } => "AnotherMeshInstall",
         }
@@ -166,8 +183,16 @@ pub(crate) fn validate(
     } = object.spec.clone();
     let profile = Profile::find(&profile).ok_or(Error::UnknownProfile { given: profile })?;
     let ProxySpec { image, resources } = proxy.unwrap_or_default();
-    let mut images = settings.images.clone();
-    images.proxy_image = image.unwrap_or(images.proxy_image);
+    let images = Images {
+        control_plane: found(
+            settings.images.control_plane_image.as_ref(),
+            "control-plane-image",
+        )?,
+        proxy: match image {
+            Some(image) => image,
+            None => found(settings.images.proxy_image.as_ref(), "proxy-image")?,
+        },
+    };
     Ok(Mesh {
         name: label_value("metadata.name", object.name_any())?,
         owner: object.controller_owner_ref(&()).ok_or(Error::NoIdentity)?,
@@ -292,6 +317,12 @@ fn name(field: &'static str, given: Option<String>, default: &str) -> Result<Str
     } else {
         Err(Error::InvalidName { field, given: name })
     }
+}
+
+/// An image that the operator was told to deploy.
+fn found(image: Option<&String>, flag: &'static str) -> Result<String, Error> {
+    let image = image.filter(|image| !image.is_empty()).cloned();
+    image.ok_or(Error::NoImage { flag })
 }
 
 #[cfg(test)]

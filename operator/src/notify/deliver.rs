@@ -5,9 +5,9 @@ use std::time::Duration;
 use fairlead_runtime::{clock, report};
 use reqwest::header::CONTENT_TYPE;
 
-use super::{Alert, Destination, Kind, Loss, body, webhook};
+use super::{Alert, Destination, Kind, Loss, body};
 use crate::outgoing::retry::{Backoff, is_passing, retry_after};
-use crate::outgoing::{self, Outgoing, Settings, Trust};
+use crate::outgoing::{self, Outgoing, Settings, Trust, signature};
 
 /// How long a receiver may take to answer; Flagger's figure.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,6 @@ pub async fn deliver(
     };
     let client = outgoing.client(&destination.address, &settings).await;
     let (client, url) = client.map_err(|error| Loss::Setup(report(&error).to_string()))?;
-    // The signature is about these bytes, in every attempt.
     let body = body(alert, destination).to_string();
     let mut backoff = Backoff::new(RETRIES, LONGEST_PAUSE);
     loop {
@@ -40,7 +39,8 @@ pub async fn deliver(
             request = request.bearer_auth(token.trim());
         }
         if let (Kind::Webhook, Some(key)) = (destination.kind, &destination.hmac_key) {
-            request = request.header(webhook::SIGNATURE, webhook::sign(key, body.as_bytes()));
+            let signed = signature::sign(key, body.as_bytes(), clock::now());
+            request = request.header(signature::HEADER, signed);
         }
         let (loss, asked) = match request.body(body.clone()).send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),

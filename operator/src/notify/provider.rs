@@ -3,11 +3,11 @@
 //! The texts here name objects, never what they hold.
 
 use fairlead_crds::canary::{AlertProvider, AlertProviderSpec};
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 
 use super::{Destination, Kind, Loss, discord};
+use crate::outgoing::{secret, signature};
 
 /// The channel of a provider that names none; Flagger's.
 const DEFAULT_CHANNEL: &str = "general";
@@ -64,15 +64,8 @@ async fn fetch_credentials(
     namespace: &str,
     name: &str,
 ) -> Result<Credentials, Loss> {
-    let secret = format!("Secret `{namespace}/{name}`");
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let mut data = api
-        .get_opt(name)
-        .await
-        .map_err(|error| Loss::Setup(format!("{secret} cannot be read: {error}")))?
-        .ok_or_else(|| Loss::Setup(format!("{secret} does not exist")))?
-        .data
-        .unwrap_or_default();
+    let held = secret::fetch(client, namespace, name).await;
+    let mut data = held.map_err(|error| Loss::Setup(error.to_string()))?;
     let mut text = |key| {
         let text = String::from_utf8(data.remove(key)?.0).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -80,7 +73,7 @@ async fn fetch_credentials(
     Ok(Credentials {
         address: text("address"),
         token: text("token"),
-        hmac_key: data.remove("hmacKey").map(|key| key.0),
+        hmac_key: data.remove(signature::KEY).map(|key| key.0),
     })
 }
 

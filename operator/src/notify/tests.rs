@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::*;
 use crate::fake::Server;
-use crate::outgoing::Outgoing;
 use crate::outgoing::address::Places;
+use crate::outgoing::{Outgoing, signature};
 
 const KINDS: [Kind; 6] = [
     Kind::Slack,
@@ -122,10 +122,13 @@ async fn a_webhooks_signature_is_about_the_bytes_that_arrive() {
         .await
         .unwrap();
     let request = server.requests().remove(0);
-    assert_eq!(
-        request.header("x-signature"),
-        webhook::sign(b"key-secret", &request.body)
-    );
+    let signed = request.header(signature::HEADER);
+    let at = signed
+        .strip_prefix("t=")
+        .and_then(|rest| rest.split_once(','));
+    let at = at.and_then(|(seconds, _)| seconds.parse().ok()).unwrap();
+    let at = Timestamp::from_second(at).unwrap();
+    assert_eq!(signed, signature::sign(b"key-secret", &request.body, at));
     assert_eq!(request.header("authorization"), "Bearer token-secret");
     assert_eq!(request.header("content-type"), "application/json");
 }

@@ -4,6 +4,7 @@
 
 mod adopted;
 mod bound;
+mod chosen;
 mod created;
 mod settings;
 

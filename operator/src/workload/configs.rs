@@ -34,6 +34,11 @@ pub enum Error {
     /// It is not there, and the pods cannot start without it.
     #[error("{0}, which the target needs, does not exist")]
     Missing(String),
+    /// What was kept of it is gone.
+    #[error(
+        "{0}, kept of an earlier revision, is gone: release a new revision, or go back to another"
+    )]
+    Lost(String),
     /// The API server did not give it.
     #[error("failed to read {object}")]
     Read {
@@ -59,7 +64,7 @@ impl Error {
     pub fn api(&self) -> Option<&ApiError> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::Missing(_) => None,
+            Self::Missing(_) | Self::Lost(_) => None,
         }
     }
 }

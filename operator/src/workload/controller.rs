@@ -203,15 +203,6 @@ fn replica_managers(workload: &impl Resource) -> Vec<String> {
     others.filter_map(|entry| entry.manager.clone()).collect()
 }
 
-/// Whether a primary's template was made for a revision.
-fn is_given(template: &PodTemplateSpec, revision: &Revision) -> bool {
-    let annotations = template
-        .metadata
-        .as_ref()
-        .and_then(|meta| meta.annotations.as_ref());
-    annotations.and_then(|all| all.get(annotation::REVISION)) == Some(&revision.0)
-}
-
 impl<K: Controller> Workload for Controllers<K> {
     fn target<'a>(&'a self, names: &'a Names) -> BoxFuture<'a, Result<Option<Snapshot>, Error>> {
         Box::pin(async move {
@@ -245,18 +236,6 @@ impl<K: Controller> Workload for Controllers<K> {
                 .filter(|template| template.identity == identity)
                 .map(|template| template.spec)
                 .next())
-        })
-    }
-
-    fn given<'a>(
-        &'a self,
-        names: &'a Names,
-        revision: &'a Revision,
-    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>> {
-        Box::pin(async move {
-            let kept = self.history(&names.namespace, &names.primary).await?;
-            let mut templates = kept.into_iter().map(|kept| kept.template.spec);
-            Ok(templates.find(|template| is_given(template, revision)))
         })
     }
 

@@ -37,6 +37,7 @@ fn every_canary_of_a_guide_is_accepted_and_acted_on() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let limits = Limits {
         interval_floor: Duration::from_secs(10),
+        ..Limits::default()
     };
     let mut seen = 0;
     for guide in guides(&folder) {
@@ -44,7 +45,7 @@ fn every_canary_of_a_guide_is_accepted_and_acted_on() {
         for block in canaries(&text) {
             let canary: Canary = serde_yaml_ng::from_str(block)
                 .unwrap_or_else(|error| panic!("{}: {error}\n{block}", guide.display()));
-            let validated = validate(&canary, limits)
+            let validated = validate(&canary, &limits)
                 .unwrap_or_else(|error| panic!("{}: {error}\n{block}", guide.display()));
             assert!(validated.inert.is_empty(), "{}: {block}", guide.display());
             seen += 1;

@@ -305,7 +305,11 @@ fn farewell(stage: &Stage) -> Result<()> {
     let kubectl = Tools::read()?.path("kubectl")?.display().to_string();
     let fairlead = stage.checkout.join("target/quick/fairlead");
     say(format!(
-        "\nLook further:\n{kubeconfig}  alias kubectl={kubectl}\n  \
+        "\npodinfo is left Failed, on purpose: the slow release was rolled back and is not tried \
+         again.\n\
+         Its primary serves everybody with the release of chapter 4; `explain` below says why, and \
+         another\nimage in git starts the next rollout.\n\
+         \nLook further:\n{kubeconfig}  alias kubectl={kubectl}\n  \
          alias fairlead={}\n  \
          kubectl get canaries -A\n  \
          fairlead canary explain podinfo -n podinfo\n  \

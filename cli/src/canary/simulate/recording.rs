@@ -142,7 +142,14 @@ impl Recording {
         let named = server.to_owned();
         for metric in &plan.metrics {
             let name = &metric.name;
-            let question = question(client, plan, metric, Some(&named)).await;
+            let question = question(
+                client,
+                plan,
+                fairlead_rollout::Subject::Canary,
+                metric,
+                Some(&named),
+            )
+            .await;
             let query = match question {
                 Ok(question) => question.query,
                 Err(why) => bail!("metric {name}: {why}"),

@@ -4,16 +4,21 @@
 //! restart repeats at most the question in doubt, with the same key. Metrics are only read: to ask
 //! for them leaves no trace.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::stage;
-use super::{Machine, Pause, Turn, after};
+use super::{Machine, Pause, Turn, after, held};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::phase::Phase;
-use crate::probe::{HookKind, Probe, ProbeKey, Verdict};
+use crate::probe::{HookKind, Probe, ProbeKey, Subject, Verdict};
 use crate::stage::Selection;
-use crate::state::{Place, Round, Run};
+use crate::state::{Place, Postponed, Round, Run};
 use crate::strategy::{Plan, Strategy};
 use crate::weight::Weight;
+
+/// A hook that wants to be asked again at once is given this much time.
+const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What follows when an agenda has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +95,10 @@ fn checks(strategy: &Strategy, run: &Run) -> Vec<Probe> {
     let mut probes = strategy.probes(HookKind::Rollout);
     probes.retain(|probe| matches!(probe, Probe::Hook { name, .. } if hooks.includes(name)));
     if strategy.has_metrics && !metrics.is_empty() {
-        probes.push(Probe::Metrics(metrics));
+        probes.push(Probe::Metrics {
+            which: metrics,
+            of: Subject::Canary,
+        });
     }
     probes
 }
@@ -148,7 +156,14 @@ impl Machine<'_> {
 
     fn ask<T>(&mut self, probe: &Probe, key: ProbeKey) -> Turn<T> {
         let message = match probe {
-            Probe::Metrics(_) => self.waits_for_check()?,
+            Probe::Metrics {
+                of: Subject::Canary,
+                ..
+            } => self.waits_for_check()?,
+            Probe::Metrics {
+                of: Subject::Primary,
+                ..
+            } => self.bakes()?,
             Probe::Hook { kind, name } => {
                 self.run()?.round.asked = Some(key.probe.clone());
                 format!("calling {kind} hook {name}")
@@ -160,19 +175,19 @@ impl Machine<'_> {
 
     /// Records an answer; an approval of a rollback hook is an objection, its refusal is not.
     fn hear(&mut self, probe: &Probe, verdict: &Verdict) -> Turn<Option<Objection>> {
-        let round = &mut self.run()?.round;
-        round.asked = None;
-        let objection = match (probe, verdict.objection()) {
+        self.run()?.round.asked = None;
+        let kind = match probe {
+            Probe::Hook { kind, .. } => Some(*kind),
+            Probe::Metrics { .. } => None,
+        };
+        let why = match (probe, verdict.objection()) {
             (
                 Probe::Hook {
                     kind: HookKind::Rollback,
                     name,
                 },
                 None,
-            ) => Some(Objection {
-                kind: Some(HookKind::Rollback),
-                why: format!("rollback hook {name} asked for it"),
-            }),
+            ) => Some(format!("rollback hook {name} asked for it")),
             (
                 Probe::Hook {
                     kind: HookKind::Rollback,
@@ -181,23 +196,33 @@ impl Machine<'_> {
                 Some(_),
             )
             | (_, None) => None,
-            (Probe::Hook { kind, name }, Some(why)) => Some(Objection {
-                kind: Some(*kind),
-                why: format!("{kind} hook {name}: {why}"),
-            }),
-            (Probe::Metrics(_), Some(why)) => Some(Objection {
-                kind: None,
-                why: why.to_owned(),
-            }),
+            (Probe::Hook { kind, name }, Some(why)) => Some(format!("{kind} hook {name}: {why}")),
+            (Probe::Metrics { .. }, Some(why)) => Some(why.to_owned()),
         };
-        if objection.is_none() {
-            round.passed.push(probe.id());
+        let Some(why) = why else {
+            self.run()?.round.passed.push(probe.id());
+            return Ok(None);
+        };
+        // After the end there is nothing left to give up or to wait for.
+        if kind != Some(HookKind::PostRollout) {
+            match verdict {
+                Verdict::Abort(_) => return self.roll_back(&why),
+                Verdict::Later { pause, .. } => self.postpone(&why, *pause)?,
+                Verdict::Passed | Verdict::Failed(_) | Verdict::Error(_) | Verdict::NoData(_) => {}
+            }
         }
-        Ok(objection)
+        Ok(Some(Objection { kind, why }))
     }
 
     /// Ends an attempt without a move: the next one comes an interval later.
     pub(super) fn end_attempt(&mut self) -> Turn {
+        let again = after(self.now, self.strategy.interval);
+        self.close_round()?;
+        self.wake_at(again);
+        Ok(())
+    }
+
+    fn close_round(&mut self) -> Turn {
         let now = self.now;
         let run = self.run()?;
         run.round = Round {
@@ -205,8 +230,40 @@ impl Machine<'_> {
             ..Round::default()
         };
         run.checked_at = Some(now);
-        self.wake_at(after(now, self.strategy.interval));
+        run.postponed = None;
         Ok(())
+    }
+
+    /// Ends an attempt that counts for nothing, since a hook wants to be asked again later.
+    ///
+    /// Returns only when the hook has put it off for as long as a workload may take to become ready:
+    /// from then on it is a refusal.
+    fn postpone(&mut self, why: &str, pause: Option<SignedDuration>) -> Turn {
+        let (now, strategy) = (self.now, self.strategy);
+        let before = self.run()?.postponed;
+        let since = before.map_or(now, |postponed| postponed.since);
+        let end = after(since, strategy.progress_deadline);
+        if now >= end {
+            return Ok(());
+        }
+        let pause = pause.unwrap_or(strategy.interval).max(SHORTEST_PAUSE);
+        let until = after(now, pause).min(end);
+        self.close_round()?;
+        self.wake_at(until);
+        let run = self.run()?;
+        run.postponed = Some(Postponed { since, until });
+        run.objection = Some(why.to_owned());
+        if before.is_none() {
+            self.tell(Reason::CheckPostponed, why);
+        }
+        held(why)
+    }
+
+    /// When the question that ended the last attempt is asked again; `None` after none.
+    pub(super) fn asked_again(&self, run: &Run) -> Option<Timestamp> {
+        let checked = run.checked_at?;
+        let postponed = run.postponed.map(|postponed| postponed.until);
+        Some(postponed.unwrap_or_else(|| after(checked, self.strategy.interval)))
     }
 
     /// Notes which gate holds the run, and alerts people the first time.
@@ -229,6 +286,7 @@ impl Machine<'_> {
         run.step = run.step.saturating_add(1);
         run.round = Round::default();
         run.checked_at = Some(now);
+        run.postponed = None;
         run.held_by = None;
         let mut told = None;
         match next {

@@ -1,5 +1,6 @@
 //! A spec that cannot be carried out: everything stands still until it is fixed, but for traffic
-//! that the canary cannot answer, or answers worse. Pure.
+//! that the canary cannot answer, or answers worse, and a primary that is to get back what it ran.
+//! Pure.
 
 use super::{Last, Machine, Turn, held};
 use crate::phase::Phase;
@@ -48,6 +49,6 @@ impl Machine<'_> {
         if self.seen.split.is_some_and(falls) {
             self.settle(wanted)?;
         }
-        Ok(())
+        self.restore_primary()
     }
 }

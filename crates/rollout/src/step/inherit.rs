@@ -35,7 +35,7 @@ impl Machine<'_> {
                 if self.state.phase == Some(Phase::Failed) && !moved =>
             {
                 self.take_over(Revision::inherited());
-                self.state.refused = Some(current);
+                self.refuse(current);
                 Err(Pause::Again)
             }
             (Inheritance::Same | Inheritance::Different, Some(_)) => held(
@@ -111,7 +111,7 @@ impl Machine<'_> {
         };
         self.take_over(Revision::inherited());
         if *verb == Verb::Adopt {
-            self.state.refused = Some(current);
+            self.refuse(current);
             return self.become_phase(Phase::Succeeded);
         }
         let split = self.seen.split.unwrap_or_default();

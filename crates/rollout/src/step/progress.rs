@@ -189,10 +189,13 @@ impl Machine<'_> {
     }
 
     /// When the next check may begin: an interval after the last weight took effect or the last
-    /// check ended, or at the end of an explicit step; the first one at once.
+    /// check ended, at the end of an explicit step, or when a hook wants it; the first one at once.
     fn due(&self, run: &Run) -> Option<jiff::Timestamp> {
         if run.checked_at.is_none() && (!run.has_begun() || !run.warmed) {
             return None;
+        }
+        if run.postponed.is_some() {
+            return self.asked_again(run);
         }
         let effective = self.state.traffic.and_then(|intent| intent.in_effect);
         let since = run.checked_at.max(effective)?;
@@ -267,7 +270,10 @@ impl Machine<'_> {
             run.weight = Weight::ZERO;
         }
         run.objection = Some(why.to_owned());
-        self.state.refused = Some(revision.clone());
+        // What is promoted is what there is to come back to, unless the canary must stand in for it.
+        if retained || self.state.promoted.as_ref() != Some(&revision) {
+            self.refuse(revision.clone());
+        }
         self.alert(
             Severity::Error,
             Reason::RolledBack,

@@ -43,7 +43,7 @@ impl Machine<'_> {
             }
             Ok(_) => {
                 let message = format!("giving revision {revision} to the primary");
-                let keeping = self.state.promoted.clone();
+                let keeping = self.keeping();
                 self.act(Effect::PromotePrimary { revision, keeping }, message)
             }
         }
@@ -105,7 +105,7 @@ impl Machine<'_> {
         run.weight = if retained { Weight::FULL } else { Weight::ZERO };
         run.objection = Some(format!("the primary did not come up: {why}"));
         self.state.retained = retained;
-        self.state.refused = Some(revision.clone());
+        self.refuse(revision.clone());
         let outcome = if retained {
             "the canary keeps all traffic"
         } else {
@@ -167,8 +167,7 @@ impl Machine<'_> {
         }
         self.settle(Split::PRIMARY)?;
         self.scale_down()?;
-        self.state.promoted = Some(revision.clone());
-        self.state.refused = None;
+        self.keep_predecessor(&revision);
         self.state.retained = false;
         self.run()?.objection = None;
         let shortcut = self.run()?.shortcut;
@@ -182,6 +181,7 @@ impl Machine<'_> {
             Reason::Promoted,
             format!("revision {revision} is promoted{how}"),
         );
+        self.start_to_bake();
         self.end(Phase::Succeeded)
     }
 }

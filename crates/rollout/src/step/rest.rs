@@ -1,6 +1,6 @@
 //! Before, between and after runs: making the primary, standing still, beginning. Pure.
 
-use super::{Last, Machine, Pause, Turn, after, held, wait};
+use super::{Last, Machine, Pause, Turn, held, wait};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::observation::{Readiness, Revision};
@@ -54,7 +54,7 @@ impl Machine<'_> {
 
     /// Keeps things as they are after the last run, until a new revision comes.
     pub(super) fn rest(&mut self) -> Last {
-        self.primary()?;
+        let primary = self.primary()?;
         self.release_lost_canary();
         let want = if self.state.retained {
             Split::to_canary(Weight::FULL)
@@ -78,34 +78,22 @@ impl Machine<'_> {
         }
         self.close()?;
         if let Some(revision) = next {
+            if !primary.is_ready() {
+                // Nothing starts beside such a primary, so that this must be able to help it.
+                self.bake(&primary)?;
+            }
             return self.start(revision);
         }
         self.forgive()?;
         self.prepare()?;
+        self.bake(&primary)?;
         if self.seen.canary.is_none() {
             return held("the target does not exist; the primary goes on serving");
         }
+        if let Some(why) = Self::shortfall(&primary) {
+            return wait(format!("the primary is not ready: {why}"));
+        }
         wait(AT_REST)
-    }
-
-    /// A primary that did not come up with a revision gets back what it ran before.
-    fn restore_primary(&mut self) -> Turn {
-        let given = self
-            .seen
-            .primary
-            .as_ref()
-            .and_then(|primary| primary.revision.as_ref());
-        let failed = self.state.phase == Some(Phase::Failed)
-            && given.is_some()
-            && given == self.state.refused.as_ref()
-            // A fix goes to the primary over whatever it has.
-            && !(self.state.retained && self.new_revision().is_some());
-        let promoted = self.state.promoted.clone();
-        let Some(revision) = promoted.filter(|promoted| failed && Some(promoted) != given) else {
-            return Ok(());
-        };
-        let message = format!("giving revision {revision} back to the primary");
-        self.act(Effect::RestorePrimary { revision }, message)
     }
 
     /// A canary kept after a failed promotion is let go when it no longer serves.
@@ -122,10 +110,10 @@ impl Machine<'_> {
     }
 
     /// The target's revision, when it is neither what the primary runs nor what failed.
-    fn new_revision(&self) -> Option<Revision> {
+    pub(super) fn new_revision(&self) -> Option<Revision> {
         let current = self.seen.current()?;
         let is_promoted = self.state.promoted.as_ref() == Some(current) && !self.state.retained;
-        let is_refused = self.state.refused.as_ref() == Some(current);
+        let is_refused = self.state.refused.contains(current);
         (!is_promoted && !is_refused).then(|| current.clone())
     }
 
@@ -139,7 +127,7 @@ impl Machine<'_> {
         if self.state.phase != Some(Phase::Failed) || self.state.retained || !back {
             return Ok(());
         }
-        self.state.refused = None;
+        self.absolve();
         self.tell(
             Reason::Reverted,
             "the target is back at the promoted revision",
@@ -155,6 +143,10 @@ impl Machine<'_> {
             return held(format!(
                 "revision {revision} waits for the primary to be ready"
             ));
+        }
+        if self.is_baking() {
+            let note = format!("revision {revision} comes before the one before has baked");
+            self.tell(Reason::BakeEnded, note);
         }
         self.alert(
             Severity::Info,
@@ -193,15 +185,12 @@ impl Machine<'_> {
             return Err(Pause::Again);
         }
         self.heed_pause()?;
-        if let Some(checked) = run.checked_at {
-            let due = after(checked, self.strategy.interval);
-            if self.now < due {
-                self.wake_at(due);
-                return held(
-                    run.objection
-                        .unwrap_or_else(|| "waiting for confirmation".to_owned()),
-                );
-            }
+        if let Some(due) = self.asked_again(&run)
+            && self.now < due
+        {
+            self.wake_at(due);
+            let why = run.objection;
+            return held(why.unwrap_or_else(|| "waiting for confirmation".to_owned()));
         }
         let agenda = self.strategy.probes(HookKind::ConfirmRollout);
         if let Some(objection) = self.consult(&agenda)? {
@@ -212,6 +201,7 @@ impl Machine<'_> {
         run.step = run.step.saturating_add(1);
         run.round = crate::state::Round::default();
         run.checked_at = None;
+        run.postponed = None;
         run.held_by = None;
         run.objection = None;
         self.become_phase(Phase::Progressing)

@@ -1,6 +1,6 @@
 //! Explicit steps: how long each lasts, whom it waits for, and how many replicas it needs. Pure.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 
 use super::{Last, Machine, Turn, after, held, wait};
 use crate::effect::Effect;
@@ -110,6 +110,7 @@ impl Machine<'_> {
         let run = self.run()?;
         run.held_by = None;
         run.checked_at = None;
+        run.postponed = None;
         if let Some(place) = &mut run.place {
             place.resumed = true;
         }
@@ -135,7 +136,10 @@ impl Machine<'_> {
         });
         let rest = match (&run.objection, self.stay(&run)) {
             (Some(why), _) => format!("last objection: {why}"),
-            (None, Some(Stay::Lasting(end))) => format!("it lasts until {end}, with checks"),
+            (None, Some(Stay::Lasting(end))) => {
+                let end = end.round(Unit::Second).unwrap_or(end);
+                format!("it lasts until {end}, with checks")
+            }
             (None, Some(Stay::Paused) | None) => "waiting for the next check".to_owned(),
         };
         Ok(format!(

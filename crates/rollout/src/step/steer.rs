@@ -4,9 +4,9 @@
 //! everything else, so that no command sends traffic to where nothing is ready.
 
 use super::agenda::Move;
-use super::{Last, Machine, Turn, after, held, wait};
+use super::{Last, Machine, Turn, held, wait};
 use crate::command::{Command, Handled, Verb};
-use crate::event::Reason;
+use crate::event::{Reason, Severity};
 use crate::phase::Phase;
 use crate::probe::HookKind;
 use crate::state::{Round, Shortcut};
@@ -70,11 +70,6 @@ impl Machine<'_> {
         if self.strategy.suspended {
             return Some("`spec.suspend` is true; set it to false first".to_owned());
         }
-        if let Verb::RollbackTo(_) = verb {
-            return Some(
-                "no earlier revision is kept; release the earlier version again instead".to_owned(),
-            );
-        }
         if self.state.is_foreign() {
             return self.refusal_of_heir(verb);
         }
@@ -90,9 +85,16 @@ impl Machine<'_> {
                 "the primary is being given the new revision; `abort` gives the earlier one back"
                     .to_owned(),
             ),
-            (Some(Phase::Finalising), _) => Some(
-                "the new revision is promoted; release the earlier version to go back".to_owned(),
-            ),
+            (Some(Phase::Finalising), _) => {
+                Some("the new revision is promoted; `rollback-to` goes back in a moment".to_owned())
+            }
+            (
+                Some(Phase::Initialized | Phase::Succeeded | Phase::Failed),
+                Verb::RollbackTo(asked),
+            ) => self.refusal_of_return(asked.as_deref()),
+            (Some(Phase::Succeeded), Verb::Abort) if self.is_baking() => {
+                self.refusal_of_return(None)
+            }
             (Some(Phase::Failed), Verb::Retry) => self.refusal_of_retry(),
             (Some(Phase::Initialized | Phase::Succeeded | Phase::Failed), Verb::Pause) => Some(
                 "no rollout is in progress; `spec.suspend: true` keeps the next one from starting"
@@ -100,6 +102,10 @@ impl Machine<'_> {
             ),
             (Some(Phase::Failed), _) => Some(
                 "the rollout has failed; `retry` starts it again, and so does a new revision"
+                    .to_owned(),
+            ),
+            (Some(Phase::Succeeded), _) if self.is_baking() => Some(
+                "the revision is promoted and bakes; `rollback-to` goes back to the one before"
                     .to_owned(),
             ),
             (Some(Phase::Initialized | Phase::Succeeded), _) => {
@@ -138,7 +144,8 @@ impl Machine<'_> {
             Verb::Abort => None,
             Verb::Retry => Some("it has not failed"),
             Verb::SetWeight(weight) => return self.refusal_of_weight(*weight),
-            Verb::RollbackTo(_) | Verb::Adopt => None,
+            Verb::RollbackTo(_) => Some("a rollout is in progress; `abort` gives it up first"),
+            Verb::Adopt => None,
         };
         why.map(ToOwned::to_owned)
     }
@@ -166,7 +173,7 @@ impl Machine<'_> {
     }
 
     fn refusal_of_retry(&self) -> Option<String> {
-        let Some(refused) = &self.state.refused else {
+        let Some(refused) = self.state.refused.first() else {
             return Some("no revision was refused".to_owned());
         };
         let primary = self.seen.primary.as_ref();
@@ -175,7 +182,7 @@ impl Machine<'_> {
             return Some("the primary is still being given back what it ran before".to_owned());
         }
         match &self.seen.revision {
-            Ok(current) if current == refused => None,
+            Ok(current) if self.state.refused.contains(current) => None,
             Ok(current) => Some(format!(
                 "revision {refused} failed, but the target has {current} now"
             )),
@@ -200,12 +207,15 @@ impl Machine<'_> {
             }
             Verb::Promote => self.hurry(Shortcut::Promote, by),
             Verb::PromoteFull => self.hurry(Shortcut::PromoteFull, by),
+            Verb::Abort if self.state.phase == Some(Phase::Succeeded) => self.return_to(None, by),
+            Verb::RollbackTo(asked) => self.return_to(asked.as_deref(), by),
             Verb::Abort => {
                 self.tell(Reason::Aborted, format!("aborted{by}"));
                 self.roll_back(&format!("aborted{by}"))
             }
             Verb::Retry => {
-                self.state.refused = None;
+                let current = self.seen.current();
+                self.state.refused.retain(|one| Some(one) != current);
                 self.tell(
                     Reason::Retried,
                     format!("the failed revision is tried again{by}"),
@@ -223,9 +233,20 @@ impl Machine<'_> {
                     Ok(never) => match never {},
                 }
             }
-            // Refused before: nothing is kept to go back to, and nothing is left to adopt.
-            Verb::RollbackTo(_) | Verb::Adopt => Ok(()),
+            // Refused before: nothing is left to adopt.
+            Verb::Adopt => Ok(()),
         }
+    }
+
+    /// Gives the primary back what it ran before.
+    fn return_to(&mut self, asked: Option<&str>, by: &str) -> Turn {
+        let Ok(revision) = self.destination(asked) else {
+            // Refused before.
+            return Ok(());
+        };
+        let note = format!("a return to revision {revision} is asked for{by}");
+        self.tell(Reason::RollbackRequested, note);
+        self.go_back(&revision, Severity::Warn, &format!("as asked{by}"))
     }
 
     /// Leaves the analysis out from here on; a pause ends with it.
@@ -234,6 +255,7 @@ impl Machine<'_> {
         let run = self.run()?;
         run.shortcut = Some(shortcut);
         run.checked_at = None;
+        run.postponed = None;
         run.held_by = None;
         run.objection = None;
         run.round = Round {
@@ -261,15 +283,14 @@ impl Machine<'_> {
 
     /// Promotes without further analysis, once those who must agree do.
     pub(super) fn promote_early(&mut self, shortcut: Shortcut) -> Last {
-        if let Some(checked) = self.run()?.checked_at
+        let run = self.run()?.clone();
+        if let Some(due) = self.asked_again(&run)
             && shortcut == Shortcut::Promote
+            && self.now < due
         {
-            let due = after(checked, self.strategy.interval);
-            if self.now < due {
-                self.wake_at(due);
-                let why = self.run()?.objection.clone();
-                return held(why.unwrap_or_else(|| "waiting to be promoted".to_owned()));
-            }
+            self.wake_at(due);
+            let why = run.objection;
+            return held(why.unwrap_or_else(|| "waiting to be promoted".to_owned()));
         }
         if shortcut == Shortcut::Promote {
             let mut agenda = self.strategy.probes(HookKind::Rollback);

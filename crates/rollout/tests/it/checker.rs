@@ -53,6 +53,7 @@ impl Checker {
             }
         }
         self.judge_weight(&decision.state);
+        judge_kept(&decision.state);
     }
 
     /// Each command is handled once, and excuses only what it asks for.
@@ -75,6 +76,7 @@ impl Checker {
             Reason::Aborted,
             Reason::Retried,
             Reason::WeightSet,
+            Reason::RollbackRequested,
             Reason::CommandRefused,
         ];
         if told.into_iter().any(is_new) {
@@ -116,7 +118,11 @@ impl Checker {
             let rescues = matches!(effect, Effect::SetSplit { from, to } if to.canary < from.canary
                 || (from.mirrored && !to.mirrored)
                 || (from.sticky && !to.sticky));
-            assert!(rescues, "{effect:?} for a spec that cannot be carried out");
+            let restores = matches!(effect, Effect::RestorePrimary { .. });
+            assert!(
+                rescues || restores,
+                "{effect:?} for a spec that cannot be carried out"
+            );
         }
         match effect {
             Effect::SetSplit { to, .. } => self.judge_split(stored, seen, *to),
@@ -141,6 +147,10 @@ impl Checker {
             }
             Effect::ScaleCanary { .. } | Effect::Prepare | Effect::CreatePrimary { .. } => {}
             Effect::PromotePrimary { revision, .. } => {
+                assert!(
+                    !stored.refused.contains(revision),
+                    "{revision} was promoted and is refused"
+                );
                 assert_eq!(stored.phase, Some(Phase::Promoting));
                 assert_eq!(seen.current(), Some(revision), "the target has moved on");
                 assert!(
@@ -148,7 +158,7 @@ impl Checker {
                     "{revision} was promoted without a check"
                 );
             }
-            Effect::RestorePrimary { revision } => {
+            Effect::RestorePrimary { revision, .. } => {
                 assert_eq!(stored.phase, Some(Phase::Failed));
                 assert_eq!(stored.promoted.as_ref(), Some(revision));
             }
@@ -161,7 +171,7 @@ impl Checker {
                 let run = stored.run.as_ref().expect("a run");
                 let noted = match probe {
                     Probe::Hook { .. } => Some(&key.probe),
-                    Probe::Metrics(_) => None,
+                    Probe::Metrics { .. } => None,
                 };
                 assert_eq!(run.round.asked.as_ref(), noted, "asked before it was noted");
                 assert!(
@@ -214,6 +224,21 @@ impl Checker {
     }
 }
 
+/// What can be gone back to is little, told apart, and not what runs already.
+fn judge_kept(stored: &State) {
+    let kept = &stored.kept;
+    assert!(kept.len() <= 2, "too much is kept: {kept:?}");
+    let apart: BTreeSet<_> = kept.iter().chain(&stored.promoted).collect();
+    let told = kept.len() + usize::from(stored.promoted.is_some());
+    assert_eq!(apart.len(), told, "kept twice: {stored:?}");
+    // While a failed promotion leaves all traffic to the canary, a revert is a run as well, and
+    // may fail.
+    if let Some(promoted) = stored.promoted.as_ref().filter(|_| !stored.retained) {
+        let is_refused = stored.refused.contains(promoted);
+        assert!(!is_refused, "what is promoted is refused: {stored:?}");
+    }
+}
+
 /// Judges a decision before anything of it happens.
 pub(crate) fn decided(before: &State, seen: &Observation, decision: &Decision, again: &Decision) {
     assert_eq!(
@@ -244,15 +269,17 @@ fn judge_absorbing(before: &State, seen: &Observation, decision: &Decision) {
     if !ended || before.phase == decision.state.phase || seen.deleting {
         return;
     }
-    let known = [before.promoted.as_ref(), before.refused.as_ref()];
-    let is_new = !known.contains(&seen.current()) || before.retained;
+    let mut known = before.promoted.iter().chain(&before.refused);
+    let is_new = !known.any(|one| Some(one) == seen.current()) || before.retained;
     let is_revert = seen.current() == before.promoted.as_ref();
-    let is_retry = decision
-        .events
-        .iter()
-        .any(|event| event.reason == Reason::Retried);
+    let bakes = before.run.as_ref().is_some_and(|run| run.bake.is_some());
+    let is_excused = decision.events.iter().any(|event| match event.reason {
+        Reason::Retried | Reason::RollbackRequested => true,
+        Reason::RolledBack => bakes,
+        _ => false,
+    });
     assert!(
-        is_new || is_revert || is_retry,
+        is_new || is_revert || is_excused,
         "{:?} was left without a reason",
         before.phase
     );

@@ -33,7 +33,7 @@ fn a_revision_that_failed_there_is_not_tried_here() {
     let mut world = left(Phase::Failed, true, 0);
     world.run_for(NOTHING_CHANGES_FOR);
     assert_eq!(world.phase(), Phase::Failed);
-    assert_eq!(world.state.refused, Some(world.target_revision()));
+    assert_eq!(world.state.refused, [world.target_revision()]);
     assert_eq!(world.state.promoted, Some(Revision::inherited()));
     assert!(world.state.run.is_none());
 }
@@ -86,7 +86,7 @@ fn abort_takes_the_traffic_back_and_refuses_the_revision() {
     world.act(Act::Ask("abort"));
     world.run_for(60);
     assert_eq!((world.phase(), world.weight()), (Phase::Failed, 0));
-    assert_eq!(world.state.refused, Some(world.target_revision()));
+    assert_eq!(world.state.refused, [world.target_revision()]);
     assert_eq!(world.canary_replicas(), 0);
 }
 

@@ -3,6 +3,7 @@
 mod checker;
 mod inherited;
 mod judged;
+mod kept;
 mod properties;
 mod rehearsal;
 mod scenarios;

@@ -5,6 +5,13 @@ use jiff::SignedDuration;
 
 use crate::world::{Act, Nature, World, hook, weighted};
 
+fn later(seconds: i64) -> Verdict {
+    Verdict::Later {
+        why: "busy".to_owned(),
+        pause: Some(SignedDuration::from_secs(seconds)),
+    }
+}
+
 fn no() -> Verdict {
     Verdict::Failed("no".to_owned())
 }
@@ -227,6 +234,111 @@ fn closed_gates_hold_without_spending_failures() {
         world.run_for(120);
         assert_eq!(world.phase(), Phase::Succeeded, "{kind}");
     }
+}
+
+/// The hooks whose answers decide on what comes next.
+const DECIDING: [HookKind; 5] = [
+    HookKind::ConfirmRollout,
+    HookKind::PreRollout,
+    HookKind::Rollout,
+    HookKind::ConfirmTrafficIncrease,
+    HookKind::ConfirmPromotion,
+];
+
+#[test]
+fn a_hook_can_give_the_rollout_up_whatever_the_threshold() {
+    for kind in DECIDING {
+        let mut world = World::initialized(Strategy {
+            hooks: vec![hook(kind)],
+            threshold: 100,
+            ..weighted(25, 50)
+        });
+        let abort = Verdict::Abort("wrong schema".to_owned());
+        world.answers.insert(kind, abort);
+        world.act(Act::Release(Nature::Good));
+        world.run_for(100);
+        assert_eq!(world.phase(), Phase::Failed, "{kind}");
+        assert_eq!((world.weight(), world.canary_replicas()), (0, 0), "{kind}");
+        assert_eq!(world.calls.len(), 1, "{kind}");
+        assert_eq!(world.state.refused, [world.target_revision()]);
+        let why = run(&world).objection.unwrap_or_default();
+        assert_eq!(why, format!("{kind} hook one: wrong schema"));
+    }
+}
+
+#[test]
+fn a_hook_that_wants_to_be_asked_later_is_asked_then_and_nothing_is_counted() {
+    for kind in DECIDING {
+        let mut world = World::initialized(Strategy {
+            hooks: vec![hook(kind)],
+            threshold: 1,
+            ..weighted(25, 50)
+        });
+        world.answers.insert(kind, later(17));
+        world.act(Act::Release(Nature::Good));
+        world.run_until(120, |world| !world.calls.is_empty());
+        let (asked, weight) = (world.now, world.weight());
+        world.run_until(60, |world| world.calls.len() == 2);
+        let pause = world.now.duration_since(asked);
+        assert_eq!(pause, SignedDuration::from_secs(17), "{kind}");
+        assert_ne!(world.calls[0], world.calls[1], "two questions, two keys");
+        assert_eq!((run(&world).failed_checks, world.weight()), (0, weight));
+        let told = world.events.iter();
+        let told = told.filter(|event| event.reason == Reason::CheckPostponed);
+        assert_eq!(told.count(), 1, "{kind}");
+        world.answers.clear();
+        world.run_for(180);
+        assert_eq!(world.phase(), Phase::Succeeded, "{kind}");
+        assert_eq!(run(&world).failed_checks, 0, "{kind}");
+    }
+}
+
+#[test]
+fn a_hook_that_is_never_ready_to_answer_refuses_in_the_end() {
+    let mut world = World::initialized(Strategy {
+        hooks: vec![hook(HookKind::Rollout)],
+        threshold: 1,
+        ..weighted(25, 50)
+    });
+    world.answers.insert(HookKind::Rollout, later(7));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.has(Reason::CheckPostponed));
+    let since = world.now;
+    world.run_until(120, |world| world.phase() == Phase::Failed);
+    assert_eq!(
+        world.now.duration_since(since),
+        world.strategy.progress_deadline
+    );
+}
+
+#[test]
+fn after_the_end_no_answer_changes_anything() {
+    for verdict in [Verdict::Abort("no".to_owned()), later(5)] {
+        let mut world = World::initialized(Strategy {
+            hooks: vec![hook(HookKind::PostRollout)],
+            ..weighted(25, 50)
+        });
+        world.answers.insert(HookKind::PostRollout, verdict);
+        world.act(Act::Release(Nature::Good));
+        world.run_for(200);
+        assert_eq!(world.phase(), Phase::Succeeded);
+        assert_eq!(world.calls.len(), 1);
+        assert!(world.has(Reason::PostRolloutFailed));
+    }
+}
+
+#[test]
+fn a_person_need_not_wait_for_a_hook_that_put_its_answer_off() {
+    let mut world = World::initialized(Strategy {
+        hooks: vec![hook(HookKind::ConfirmPromotion)],
+        ..weighted(25, 50)
+    });
+    world.answers.insert(HookKind::ConfirmPromotion, later(50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(120, |world| world.has(Reason::CheckPostponed));
+    world.act(Act::Ask("promote-full"));
+    world.run_for(30);
+    assert_eq!(world.phase(), Phase::Succeeded);
 }
 
 #[test]
@@ -596,7 +708,7 @@ fn an_abort_ends_a_run_that_waits_for_confirmation() {
     world.act(Act::Ask("abort"));
     world.run_for(60);
     assert_eq!(world.phase(), Phase::Failed);
-    assert_eq!(world.state.refused, Some(world.target_revision()));
+    assert_eq!(world.state.refused, [world.target_revision()]);
 }
 
 #[test]

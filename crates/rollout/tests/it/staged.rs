@@ -1,6 +1,6 @@
 //! Stories of explicit steps: what each of them waits for, asks and scales.
 
-use fairlead_rollout::{Phase, Plan, Reason, Selection, Size, Stage, Strategy, Weight};
+use fairlead_rollout::{Phase, Plan, Reason, Selection, Size, Stage, Strategy, Weight, step};
 use jiff::SignedDuration;
 
 use crate::world::{Act, Nature, World, weighted};
@@ -155,6 +155,24 @@ fn nothing_but_its_own_pause_is_ended_by_resume() {
     world.act(Act::Ask("resume"));
     world.run_for(2);
     assert_eq!(world.weight(), 30);
+}
+
+#[test]
+fn the_end_of_a_step_is_told_to_the_second() {
+    let mut world = begun(strategy(|stage| {
+        stage.duration = Some(SignedDuration::from_secs(60));
+    }));
+    world.run_for(3);
+    let run = world.state.run.as_mut().expect("a run");
+    let place = run.place.as_mut().expect("a step");
+    place.since += SignedDuration::from_nanos(123_456_789);
+    if let Some(intent) = &mut world.state.traffic {
+        intent.in_effect = Some(place.since);
+    }
+    let seen = world.observe(Vec::new());
+    let message = step(&world.strategy, &world.state, &seen, world.now).message;
+    let end = message.split("it lasts until ").nth(1).unwrap_or_default();
+    assert!(end.starts_with("1970-") && !end.contains('.'), "{message}");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //!
 //! No IO; time moves only when told. A crash can be planned around any write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairlead_rollout::judgement::{Block, Cohorts, Confidence, Effect as Excess, Sample, Terms};
 use fairlead_rollout::{
     Answer, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan,
     Probe, ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split, State,
-    Strategy, Verdict, Weight, step,
+    Strategy, Subject, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,6 +36,8 @@ pub(crate) enum Act {
     Release(Nature),
     /// The target gets the template that the primary runs.
     Revert,
+    /// The target gets the template of an earlier revision.
+    Target(usize),
     /// The canary's endpoints vanish.
     LoseCanary,
     /// All but one of the canary's endpoints vanish.
@@ -111,6 +113,8 @@ pub(crate) struct World {
     pub(crate) crash: Option<Crash>,
     pub(crate) asked: Vec<String>,
     command: Option<String>,
+    /// What the primary can be given back.
+    kept: BTreeSet<Revision>,
     natures: Vec<Nature>,
     target: Workload,
     primary: Option<Workload>,
@@ -154,6 +158,7 @@ pub(crate) fn weighted(step: i64, max: i64) -> Strategy {
         suspended: false,
         has_metrics: true,
         judgement: None,
+        bake: None,
         hooks: Vec::new(),
         ack_timeout: SignedDuration::from_secs(5),
     }
@@ -200,6 +205,7 @@ impl World {
             crash: None,
             asked: Vec::new(),
             command: None,
+            kept: BTreeSet::new(),
             natures: vec![Nature::Good],
             target: Workload {
                 revision: 0,
@@ -273,6 +279,10 @@ impl World {
                     self.target.revision = primary.revision;
                     self.target.changed = self.now;
                 }
+            }
+            Act::Target(revision) => {
+                self.target.revision = revision;
+                self.target.changed = self.now;
             }
             Act::LoseCanary => self.target.left = 0,
             Act::LoseMostOfCanary => self.target.left = 1,
@@ -578,9 +588,18 @@ impl World {
                 world.target.changed = world.now;
                 world.target.ready = world.target.ready.min(*replicas);
             })?,
-            Effect::PromotePrimary { revision, .. } | Effect::RestorePrimary { revision } => {
+            Effect::PromotePrimary { revision, keeping }
+            | Effect::RestorePrimary { revision, keeping } => {
+                let restores = matches!(effect, Effect::RestorePrimary { .. });
+                assert!(
+                    !restores || self.kept.contains(revision),
+                    "{revision} is given back and was not kept"
+                );
                 let revision = self.index(revision);
+                let runs = seen.primary.and_then(|primary| primary.revision);
                 self.write(|world| {
+                    world.kept.extend(runs);
+                    world.kept.retain(|one| keeping.contains(one));
                     if let Some(primary) = &mut world.primary {
                         primary.revision = revision;
                         primary.changed = world.now;
@@ -608,10 +627,14 @@ impl World {
                     _ => Verdict::Passed,
                 })
             }
-            Probe::Metrics(metrics) => {
+            Probe::Metrics { which, of } => {
                 self.measures += 1;
-                self.measured.push(metrics.clone());
-                match self.natures[self.target.revision] {
+                self.measured.push(which.clone());
+                let measured = match of {
+                    Subject::Canary => self.target.revision,
+                    Subject::Primary => self.primary.as_ref().expect("a primary").revision,
+                };
+                match self.natures[measured] {
                     Nature::Faulty => Verdict::Failed("too many errors".to_owned()),
                     Nature::Good | Nature::Worse | Nature::Broken | Nature::BrokenAsPrimary => {
                         Verdict::Passed
@@ -645,6 +668,7 @@ impl World {
             split: self.split,
             promoted: self.state.promoted.clone(),
             refused: self.state.refused.clone(),
+            kept: self.state.kept.clone(),
             primary: self.primary_revision(),
             canary_replicas: self.target.desired,
             retained: self.state.retained,
@@ -659,7 +683,8 @@ pub(crate) struct End {
     phase: Option<Phase>,
     split: Option<Split>,
     promoted: Option<Revision>,
-    refused: Option<Revision>,
+    refused: Vec<Revision>,
+    kept: Vec<Revision>,
     primary: Option<Revision>,
     canary_replicas: u32,
     retained: bool,

@@ -43,51 +43,47 @@ async fn ask(answer: Answer, access: Access) -> (Verdict, Server) {
 async fn check(answer: Answer, expected: &str) {
     let shown = format!("{answer:?}");
     let (verdict, _server) = ask(answer, Access::default()).await;
-    let word = match &verdict {
-        Verdict::Passed => "passed".to_owned(),
-        Verdict::Failed(why) => format!("failed: {why}"),
-        Verdict::Error(why) => format!("error: {why}"),
-        Verdict::NoData(why) => format!("no data: {why}"),
-    };
+    let why = verdict.objection().unwrap_or_default();
+    let word = format!("{}: {why}", verdict.as_str());
     assert!(word.starts_with(expected), "{word}, for {shown}");
 }
 
 #[tokio::test]
 async fn a_scalar_and_one_series_are_one_number() {
     let scalar = |value| success(&json!({ "resultType": "scalar", "result": [0, value] }));
-    check(scalar("99"), "passed").await;
-    check(scalar("98"), "failed: metric m: 98 is not at least 99").await;
-    check(vector(&["99"]), "passed").await;
-    check(vector(&["98.9"]), "failed").await;
+    check(scalar("99"), "Passed").await;
+    check(scalar("98"), "Failed: metric m: 98 is not at least 99").await;
+    check(vector(&["99"]), "Passed").await;
+    check(vector(&["98.9"]), "Failed").await;
 }
 
 #[tokio::test]
 async fn each_of_several_series_must_pass() {
-    check(vector(&["100", "99", "99.5"]), "passed").await;
-    check(vector(&["100", "98", "100"]), "failed").await;
-    check(vector(&["98", "100", "100"]), "failed").await;
+    check(vector(&["100", "99", "99.5"]), "Passed").await;
+    check(vector(&["100", "98", "100"]), "Failed").await;
+    check(vector(&["98", "100", "100"]), "Failed").await;
 }
 
 #[tokio::test]
 async fn no_series_as_when_all_are_stale_is_no_data() {
-    check(vector(&[]), "no data").await;
+    check(vector(&[]), "NoData").await;
 }
 
 #[tokio::test]
 async fn nan_is_no_data_and_infinity_is_an_error() {
-    check(vector(&["NaN"]), "no data").await;
-    check(vector(&["100", "NaN"]), "no data").await;
-    check(vector(&["+Inf"]), "error").await;
-    check(vector(&["-Inf"]), "error").await;
+    check(vector(&["NaN"]), "NoData").await;
+    check(vector(&["100", "NaN"]), "NoData").await;
+    check(vector(&["+Inf"]), "Error").await;
+    check(vector(&["-Inf"]), "Error").await;
 }
 
 #[tokio::test]
 async fn what_is_not_a_number_at_one_time_is_an_error() {
     let series = json!([{ "metric": {}, "values": [[0, "100"], [1, "100"]] }]);
     let matrix = success(&json!({ "resultType": "matrix", "result": series }));
-    check(matrix, "error: metric m: the query must give a number").await;
+    check(matrix, "Error: metric m: the query must give a number").await;
     let text = success(&json!({ "resultType": "string", "result": [0, "hello"] }));
-    check(text, "error").await;
+    check(text, "Error").await;
 }
 
 #[tokio::test]
@@ -103,14 +99,14 @@ async fn a_refused_query_is_an_error_with_prometheus_own_words() {
 
 #[tokio::test]
 async fn an_answer_of_someone_else_is_an_error() {
-    check(Server::answer(503, "no upstream"), "error").await;
-    check(Server::answer(200, "<html>"), "error").await;
+    check(Server::answer(503, "no upstream"), "Error").await;
+    check(Server::answer(200, "<html>"), "Error").await;
 }
 
 #[tokio::test]
 async fn query_and_headers_are_sent_once_each_time() {
     let access = Access {
-        credentials: super::super::access::Credentials::Token("abc".to_owned()),
+        credentials: outgoing::access::Credentials::Token("abc".to_owned()),
         headers: vec![("X-Scope-OrgID".to_owned(), "team".to_owned())],
         ..Access::default()
     };

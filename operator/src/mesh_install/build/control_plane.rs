@@ -111,7 +111,7 @@ fn deployment(mesh: &Mesh) -> Deployment {
 fn container(mesh: &Mesh) -> Container {
     Container {
         name: "discovery".to_owned(),
-        image: Some(mesh.images.control_plane_image.clone()),
+        image: Some(mesh.images.control_plane.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(args(mesh)),
         env: Some(vec![pod::field("FAIRLEAD_POD_NAME", "metadata.name")]),
@@ -137,7 +137,7 @@ fn args(mesh: &Mesh) -> Vec<String> {
         format!("--trust-domain={}", mesh.trust_domain),
         format!("--cluster-domain={}", mesh.cluster_domain),
         format!("--cluster-id={}", mesh.cluster_id),
-        format!("--proxy-image={}", mesh.images.proxy_image),
+        format!("--proxy-image={}", mesh.images.proxy),
         format!("--injector-webhook={}", super::INJECTOR),
         format!("--validator-webhook={}", super::VALIDATOR),
     ];

@@ -158,7 +158,7 @@ fn deployment(mesh: &Mesh, role: Role, spec: &Gateway) -> Deployment {
 fn container(mesh: &Mesh, role: Role, spec: &Gateway) -> Container {
     Container {
         name: "istio-proxy".to_owned(),
-        image: Some(mesh.images.proxy_image.clone()),
+        image: Some(mesh.images.proxy.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(vec!["gateway".to_owned()]),
         env: Some(env(mesh, role)),

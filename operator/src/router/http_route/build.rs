@@ -41,7 +41,8 @@ pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
 /// The split of the first rule that leads to both.
 fn split(plan: &RoutePlan, spec: &Value) -> Option<Split> {
     let rules = spec["rules"].as_array()?;
-    let sticky = rules.iter().any(|rule| bound::is_sticky(plan, rule));
+    let binds = |rule: &Value| bound::is_sticky(plan, rule) && !is_chosen(plan, rule);
+    let sticky = rules.iter().any(binds);
     let others = |rule: &&Value| !bound::is_left_behind(plan, rule);
     rules.iter().filter(others).find_map(|rule| {
         let backends = rule["backendRefs"].as_array()?;
@@ -87,14 +88,14 @@ pub(super) fn build(
 }
 
 /// One rule; with matches in the strategy, one for them and one for everyone else. Beside them,
-/// those that keep clients on their version.
+/// that of chosen requests, and those that keep clients on their version.
 fn rules(plan: &RoutePlan, split: Split) -> Value {
     let all = matches::of_service(plan);
     let mirror = || split.mirrored.then(|| mirror_to_canary(plan));
     let divided = if plan.matches.is_empty() {
         all.clone()
     } else {
-        matches::of_strategy(plan)
+        matches::each(plan, &plan.matches)
     };
     let mut rules = bound::rules(
         plan,
@@ -103,12 +104,30 @@ fn rules(plan: &RoutePlan, split: Split) -> Value {
         &|name| backend(plan, name, 100),
         &|matches, backends| rule(plan, matches, mirror(), backends),
     );
+    rules.splice(0..0, chosen(plan, split));
     rules.push(rule(plan, &divided, mirror(), &both(plan, split)));
     if !plan.matches.is_empty() {
         let others = json!([backend(plan, &plan.primary, 100)]);
         rules.push(rule(plan, &all, None, &others));
     }
     rules.into()
+}
+
+/// The rule of chosen requests; a canary without a weight gets nothing. It stands first, since of
+/// rules with as many conditions the first one wins.
+fn chosen(plan: &RoutePlan, split: Split) -> Option<Value> {
+    if plan.chosen.is_empty() || split.canary == Weight::ZERO {
+        return None;
+    }
+    let matches = matches::each(plan, &plan.chosen);
+    let canary = json!([backend(plan, &plan.canary, 100)]);
+    Some(rule(plan, &matches, None, &canary))
+}
+
+/// Whether a rule is that of chosen requests.
+fn is_chosen(plan: &RoutePlan, rule: &Value) -> bool {
+    let wanted = matches::each(plan, &plan.chosen);
+    !plan.chosen.is_empty() && includes(&rule["matches"], &json!(wanted))
 }
 
 /// The backends, each with the cookie of its version.
@@ -385,6 +404,55 @@ mod tests {
         assert_eq!(rules[0]["backendRefs"][0]["name"], "podinfo-primary");
         let routes = read(&plan, &object(&built));
         assert_eq!((routes.split, routes.current), (Some(at(0)), true));
+    }
+
+    #[test]
+    fn chosen_requests_have_a_rule_of_their_own_while_the_canary_has_a_weight() {
+        let service = json!({
+            "port": 80, "gatewayRefs": gateways(), "match": [{ "uri": { "prefix": "/a" } }],
+        });
+        let insiders = json!([{ "headers": { "x-user": { "exact": "me" } } }]);
+        let plan = plan_of(
+            service,
+            json!({ "stepWeight": 10, "weightScope": "Rest", "match": insiders }),
+        );
+        let plan = plan.unwrap();
+        let built = build(&plan, "v1", at(30), None);
+        let rules = built["spec"]["rules"].as_array().unwrap();
+        let [chosen, divided] = &rules[..] else {
+            unreachable!("{rules:?}")
+        };
+        assert_eq!(chosen["backendRefs"].as_array().map(Vec::len), Some(1));
+        assert_eq!(chosen["backendRefs"][0]["name"], "podinfo-canary");
+        assert_eq!(chosen["matches"][0]["headers"][0]["name"], "x-user");
+        assert_eq!(chosen["matches"][0]["path"], divided["matches"][0]["path"]);
+        assert_eq!(divided["backendRefs"][1]["weight"], 30);
+        let routes = read(&plan, &object(&built));
+        assert_eq!((routes.split, routes.current), (Some(at(30)), true));
+
+        let built = build(&plan, "v1", at(0), None);
+        assert_eq!(built["spec"]["rules"].as_array().map(Vec::len), Some(1));
+        let routes = read(&plan, &object(&built));
+        assert_eq!((routes.split, routes.current), (Some(at(0)), true));
+    }
+
+    #[test]
+    fn chosen_requests_and_kept_clients_are_told_apart() {
+        let plan = plan_of(
+            json!({ "port": 80, "gatewayRefs": gateways() }),
+            json!({
+                "stepWeight": 10, "weightScope": "Rest",
+                "sessionAffinity": { "cookieName": "new" },
+                "match": [{ "headers": { "x-user": { "exact": "me" } } }],
+            }),
+        );
+        let plan = plan.unwrap();
+        for sticky in [false, true] {
+            let split = Split { sticky, ..at(30) };
+            let built = build(&plan, "v1", split, None);
+            let routes = read(&plan, &object(&built));
+            assert_eq!((routes.split, routes.current), (Some(split), true));
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub(super) fn validate(plan: &RoutePlan) -> Result<(), Error> {
             return Err(refusal("spec.service.match", name));
         }
     }
-    if plan.matches.iter().any(|one| !one.source_labels.is_empty()) {
+    let mut of_analysis = plan.matches.iter().chain(&plan.chosen);
+    if of_analysis.any(|one| !one.source_labels.is_empty()) {
         return Err(refusal("spec.analysis.match", "sourceLabels"));
     }
     Ok(())
@@ -76,15 +77,14 @@ pub(super) fn of_service(plan: &RoutePlan) -> Vec<Value> {
 }
 
 /// Each match of the strategy together with each match of the service.
-pub(super) fn of_strategy(plan: &RoutePlan) -> Vec<Value> {
+pub(super) fn each(plan: &RoutePlan, of_strategy: &[CanaryMatch]) -> Vec<Value> {
     let everything = [HttpMatchRequest::default()];
     let services = if plan.service.r#match.is_empty() {
         &everything[..]
     } else {
         &plan.service.r#match
     };
-    let pairs = plan
-        .matches
+    let pairs = of_strategy
         .iter()
         .flat_map(|canary| services.iter().map(move |service| (canary, service)));
     pairs

@@ -15,8 +15,8 @@ use kube::api::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::bound;
 use super::settings::settings;
+use super::{bound, chosen};
 use crate::router::{Error, RoutePlan, Routes};
 
 /// The routes as their author wrote them, by their place among the routes to the apex.
@@ -67,27 +67,37 @@ pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
     }
 }
 
-/// The VirtualService without the routes that keep clients on their version.
+/// Whether a route stands before one of ours, for some of its clients.
+fn stands_before(route: &Value) -> bool {
+    bound::is_bound(route) || chosen::is_chosen(route)
+}
+
+/// The VirtualService without the routes that stand before ours.
 fn without_bound(found: &DynamicObject) -> DynamicObject {
     let mut plain = found.clone();
     if let Some(http) = plain.data["spec"]["http"].as_array_mut() {
-        http.retain(|route| !bound::is_bound(route));
+        http.retain(|route| !stands_before(route));
     }
     plain
 }
 
-/// Whether clients are kept on their version as the split wants it.
+/// Whether there is something to stand before ours.
+fn precedes(plan: &RoutePlan) -> bool {
+    plan.affinity.is_some() || !plan.chosen.is_empty()
+}
+
+/// Whether clients are chosen, and kept on their version, as the split wants it.
 fn binds(plan: &RoutePlan, found: &DynamicObject, plain: &DynamicObject, split: Split) -> bool {
-    if plan.affinity.is_none() {
-        return !routes(found).any(|(_, route)| bound::is_bound(route));
+    if !precedes(plan) {
+        return !routes(found).any(|(_, route)| stands_before(route));
     }
     let wanted = edit(plan, plain, split)
         .map(|(edits, originals)| arrange(plan, plain, split, edits, &originals));
     wanted.is_ok_and(|wanted| found.data["spec"]["http"] == wanted)
 }
 
-/// The list of routes after `edits`, with those that keep clients on their version before each of
-/// ours.
+/// The list of routes after `edits`, with those for chosen requests and for clients that are kept
+/// on their version before each of ours.
 fn arrange(
     plan: &RoutePlan,
     plain: &DynamicObject,
@@ -103,6 +113,7 @@ fn arrange(
             && let Some(original) = originals.next()
         {
             let lead = |split| divide(plan, &original.route, split);
+            arranged.extend(chosen::before(plan, route, split, &lead));
             arranged.extend(bound::before(plan, route, split, &lead));
         }
         arranged.push(route.clone());
@@ -179,7 +190,7 @@ pub(super) fn patch(
     let mut changes = vec![guard(
         version.or(found.metadata.resource_version.as_deref()),
     )];
-    if plan.affinity.is_some() || plain.data != found.data {
+    if precedes(plan) || plain.data != found.data {
         let http = arrange(plan, &plain, split, edits, &originals);
         changes.push(json!({ "op": "replace", "path": "/spec/http", "value": http }));
     } else {

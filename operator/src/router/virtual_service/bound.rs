@@ -4,6 +4,7 @@
 use fairlead_rollout::{Split, Weight};
 use serde_json::{Value, json};
 
+use super::chosen::used;
 use crate::router::RoutePlan;
 use crate::router::affinity::{Affinity, Cookie, answer};
 
@@ -106,14 +107,4 @@ fn bind(route: &Value, role: &str, cookie: &Cookie, destinations: Value) -> Valu
     bound["match"] = matches.into();
     bound["route"] = destinations;
     bound
-}
-
-/// Without destinations that get nothing: what is not named gets nothing by mistake either.
-fn used(destinations: Value) -> Value {
-    let Value::Array(all) = destinations else {
-        return destinations;
-    };
-    let all = all.into_iter();
-    all.filter(|one| one["weight"].as_i64() != Some(0))
-        .collect()
 }

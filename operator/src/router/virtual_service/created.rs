@@ -1,15 +1,13 @@
 //! The VirtualService that a Canary makes: it follows `spec.service` in full. Pure.
 
-use fairlead_crds::canary::{CanaryHeaderMatch, CanaryMatch};
-use fairlead_crds::networking::HttpMatchRequest;
 use fairlead_rollout::{Split, Weight};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
-use super::bound;
-use super::settings::{settings, without_nulls};
-use crate::router::{RoutePlan, Routes, escape, includes, metadata};
+use super::settings::settings;
+use super::{bound, chosen};
+use crate::router::{RoutePlan, Routes, includes, metadata};
 
 /// The split that it holds, and whether all else is as planned.
 pub(super) fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
@@ -104,7 +102,7 @@ fn gateways(plan: &RoutePlan) -> Vec<String> {
 }
 
 /// One route; with matches in the strategy, one for them and one for everyone else. Before them,
-/// those that keep clients on their version.
+/// that of chosen requests, and those that keep clients on their version.
 fn http(plan: &RoutePlan, split: Split) -> Value {
     let mut main = settings(plan);
     main.insert("route".to_owned(), marked(plan, split));
@@ -118,10 +116,17 @@ fn http(plan: &RoutePlan, split: Split) -> Value {
         }
     }
     if !plan.matches.is_empty() {
-        main.insert("match".to_owned(), json!(matches(plan)));
+        let services = settings(plan).remove("match").unwrap_or_default();
+        let services = services.as_array().map_or(&[][..], Vec::as_slice);
+        main.insert(
+            "match".to_owned(),
+            chosen::each(&plan.matches, services).into(),
+        );
     }
     let main = Value::Object(main);
-    let mut routes = bound::before(plan, &main, split, &|split| destinations(plan, split));
+    let lead = |split| destinations(plan, split);
+    let mut routes = bound::before(plan, &main, split, &lead);
+    routes.splice(0..0, chosen::before(plan, &main, split, &lead));
     routes.push(main);
     if plan.matches.is_empty() {
         return routes.into();
@@ -166,73 +171,6 @@ fn destination(plan: &RoutePlan, host: &str, weight: u8) -> Value {
         destination["port"] = json!({ "number": plan.port });
     }
     json!({ "destination": destination, "weight": weight })
-}
-
-/// Each match of the strategy together with each match of the service.
-fn matches(plan: &RoutePlan) -> Vec<Value> {
-    let everything = [HttpMatchRequest::default()];
-    let services = if plan.service.r#match.is_empty() {
-        &everything[..]
-    } else {
-        &plan.service.r#match
-    };
-    let mut all = Vec::new();
-    for canary in &plan.matches {
-        for service in services {
-            all.push(joined(canary, service));
-        }
-    }
-    all
-}
-
-fn joined(canary: &CanaryMatch, service: &HttpMatchRequest) -> Value {
-    let mut joined = without_nulls(json!(service));
-    let mut add = |field: &str, entries: Map<String, Value>| {
-        if entries.is_empty() {
-            return;
-        }
-        let known = joined
-            .get(field)
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        joined[field] = known.into_iter().chain(entries).collect();
-    };
-    let headers = canary
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), header(value)));
-    add("headers", headers.collect());
-    let query = canary.query_params.iter();
-    add(
-        "queryParams",
-        query
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect(),
-    );
-    let labels = canary.source_labels.iter();
-    add(
-        "sourceLabels",
-        labels
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect(),
-    );
-    joined
-}
-
-/// Istio has no suffix; a regular expression says the same.
-fn header(value: &CanaryHeaderMatch) -> Value {
-    let CanaryHeaderMatch {
-        exact,
-        prefix,
-        suffix,
-        regex,
-    } = value;
-    if let Some(suffix) = suffix {
-        let escaped = escape(suffix);
-        return json!({ "regex": format!(".*{escaped}") });
-    }
-    without_nulls(json!({ "exact": exact, "prefix": prefix, "regex": regex }))
 }
 
 #[cfg(test)]

@@ -1,22 +1,20 @@
-//! The primary's own copies of configs, and what they held before its last promotion.
+//! The primary's own copies of configs, and what they held under earlier revisions.
 //!
-//! The old content is kept beside them, so that a primary that does not come up with a new
-//! revision gets back what its old pods were started with.
+//! The old content is kept beside them, so that a primary that gets back an earlier revision gets
+//! back what its pods were started with then.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use fairlead_crds::annotation;
-use fairlead_rollout::Revision;
+use fairlead_crds::canary::Canary;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Configs, Error, Kind, references};
+use super::{Configs, Error, Kind, Reference};
 use crate::canary::FIELD_MANAGER;
 
 /// The copies of one primary.
@@ -52,68 +50,76 @@ impl Copies<'_> {
         Ok(())
     }
 
-    /// Keeps what the copies of `configs` hold under `revision`, before they are written again.
-    ///
-    /// # Guarantees
-    /// Once kept it is not overwritten for the same revision: the copies may already be half new.
-    pub async fn keep(&self, configs: &Configs, revision: &Revision) -> Result<(), Error> {
-        for map in &configs.maps {
-            self.keep_one::<ConfigMap>(&copy_name(map), revision)
-                .await?;
+    /// Those of the configs that are copies of ours.
+    pub async fn find(
+        &self,
+        configs: impl Iterator<Item = Reference>,
+    ) -> Result<Vec<Reference>, Error> {
+        let mut found = Vec::new();
+        for config in configs {
+            let owners = match config.kind {
+                Kind::ConfigMap => self.owners::<ConfigMap>(&config.name).await?,
+                Kind::Secret => self.owners::<Secret>(&config.name).await?,
+            };
+            let kind = Canary::kind(&());
+            // Several Canaries may share a copy; it names the one that wrote it last.
+            if owners.iter().any(|owner| owner.kind == kind) {
+                found.push(config);
+            }
         }
-        for secret in &configs.secrets {
-            self.keep_one::<Secret>(&copy_name(secret), revision)
-                .await?;
-        }
-        Ok(())
+        Ok(found)
     }
 
-    /// Gives the copies that `pod` refers to the content that they had under `revision`.
-    pub async fn put_back(&self, pod: &PodSpec, revision: &Revision) -> Result<(), Error> {
-        for copy in references(pod).into_keys() {
-            match copy.kind {
-                Kind::ConfigMap => {
-                    self.put_back_one::<ConfigMap>(copy.name, revision).await?;
-                }
-                Kind::Secret => self.put_back_one::<Secret>(copy.name, revision).await?,
+    /// Keeps what the copies hold, for `owner` and no longer than that.
+    ///
+    /// # Guarantees
+    /// What is kept is not overwritten: the copies may already be half new.
+    pub async fn keep(&self, copies: &[Reference], owner: &OwnerReference) -> Result<(), Error> {
+        for Reference { kind, name } in copies {
+            match kind {
+                Kind::ConfigMap => self.keep_one::<ConfigMap>(name, owner).await?,
+                Kind::Secret => self.keep_one::<Secret>(name, owner).await?,
             }
         }
         Ok(())
     }
 
-    async fn keep_one<K: Config>(&self, copy: &str, revision: &Revision) -> Result<(), Error> {
-        let name = self.previous(copy);
-        let kept = self.find::<K>(&name).await?;
-        if kept.is_some_and(|kept| is_of(&kept, revision)) {
+    /// Gives the copies the content that is kept of them for `owner`.
+    pub async fn put_back(&self, copies: &[Reference], owner: &str) -> Result<(), Error> {
+        for Reference { kind, name } in copies {
+            match kind {
+                Kind::ConfigMap => self.put_back_one::<ConfigMap>(name, owner).await?,
+                Kind::Secret => self.put_back_one::<Secret>(name, owner).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn owners<K: Config>(&self, name: &str) -> Result<Vec<OwnerReference>, Error> {
+        let found = self.read::<K>(name).await?;
+        Ok(found.map_or_else(Vec::new, |found| found.owner_references().to_vec()))
+    }
+
+    async fn keep_one<K: Config>(&self, copy: &str, owner: &OwnerReference) -> Result<(), Error> {
+        let name = kept_name(&owner.name, copy);
+        if self.read::<K>(&name).await?.is_some() {
             return Ok(());
         }
-        let Some(live) = self.find::<K>(copy).await? else {
+        let Some(live) = self.read::<K>(copy).await? else {
             return Ok(());
         };
-        let revision = (annotation::REVISION.to_owned(), revision.0.clone());
         let metadata = ObjectMeta {
-            annotations: Some(BTreeMap::from([revision])),
+            owner_references: Some(vec![owner.clone()]),
             ..self.metadata(&live, name)
         };
         self.apply(&live.with(metadata)).await
     }
 
-    async fn put_back_one<K: Config>(
-        &self,
-        copy: String,
-        revision: &Revision,
-    ) -> Result<(), Error> {
-        let kept = self.find::<K>(&self.previous(&copy)).await?;
-        match kept.filter(|kept| is_of(kept, revision)) {
-            Some(kept) => self.copy(&kept, copy).await,
-            // No promotion wrote over it: it still holds what it held.
-            None => Ok(()),
-        }
-    }
-
-    /// Named after the primary: several Canaries may use the same config.
-    fn previous(&self, copy: &str) -> String {
-        format!("{copy}-before-{}", self.primary)
+    async fn put_back_one<K: Config>(&self, copy: &str, owner: &str) -> Result<(), Error> {
+        let name = kept_name(owner, copy);
+        let kept = self.read::<K>(&name).await?;
+        let kept = kept.ok_or_else(|| Error::Lost(self.describe::<K>(&name)))?;
+        self.copy(&kept, copy.to_owned()).await
     }
 
     async fn copy<K: Config>(&self, original: &K, name: String) -> Result<(), Error> {
@@ -135,7 +141,7 @@ impl Copies<'_> {
         }
     }
 
-    async fn find<K: Config>(&self, name: &str) -> Result<Option<K>, Error> {
+    async fn read<K: Config>(&self, name: &str) -> Result<Option<K>, Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
         let found = api.get_opt(name).await;
         found.map_err(|source| Error::Read {
@@ -198,6 +204,6 @@ fn copy_name(original: &impl ResourceExt) -> String {
     format!("{}-primary", original.name_any())
 }
 
-fn is_of(kept: &impl ResourceExt, revision: &Revision) -> bool {
-    kept.annotations().get(annotation::REVISION) == Some(&revision.0)
+fn kept_name(owner: &str, copy: &str) -> String {
+    format!("{owner}.{copy}")
 }

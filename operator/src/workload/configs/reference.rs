@@ -30,6 +30,20 @@ impl Reference {
             Kind::Secret => format!("secret/{}", self.name),
         }
     }
+
+    /// What a [key](Self::key) names.
+    pub fn of_key(key: &str) -> Option<Self> {
+        let (kind, name) = key.split_once('/')?;
+        let kind = match kind {
+            "configmap" => Kind::ConfigMap,
+            "secret" => Kind::Secret,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// What a pod refers to, and whether it can start without it.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Original, State, bound, routes, settings, state};
 use crate::router::RoutePlan;
+use crate::router::chosen::asked_twice;
 
 /// The first conflict, by the name of the field, and how to end it.
 pub(super) fn find(
@@ -19,6 +20,7 @@ pub(super) fn find(
         .or_else(|| listed(plan, spec, "gateways", &plan.service.gateways))
         .or_else(|| metadata(plan))
         .or_else(|| cookies(plan, found))
+        .or_else(|| conditions(plan, found))
         .or_else(|| setting(plan, found, originals))
 }
 
@@ -37,13 +39,29 @@ fn cookies(plan: &RoutePlan, found: &DynamicObject) -> Option<String> {
     })
 }
 
+/// Chosen requests must meet what the route asks for as well.
+fn conditions(plan: &RoutePlan, found: &DynamicObject) -> Option<String> {
+    let ours = routes(found).filter(|(_, route)| !matches!(state(plan, route), State::Foreign));
+    let mut asked = ours.filter_map(|(_, route)| {
+        let of_route = route["match"].as_array().map_or(&[][..], Vec::as_slice);
+        asked_twice(&plan.chosen, of_route)
+    });
+    asked.next().map(|name| {
+        format!(
+            "`spec.analysis.match`: `{name}` is asked for by a route to `{}` of VirtualService \
+             `{}`, which is not ours, too, and both would have to hold; leave out one of the two",
+            plan.apex, plan.apex
+        )
+    })
+}
+
 /// An A/B test needs a route of its own before the others, which would be no narrow change.
 fn matches(plan: &RoutePlan) -> Option<String> {
     (!plan.matches.is_empty()).then(|| {
         format!(
             "`spec.analysis.match`: VirtualService `{}` is not ours, and only whole routes of it \
-             can be divided; leave the match out, or remove the VirtualService and let the Canary \
-             make it",
+             can be divided; leave the match out, set `spec.analysis.weightScope: Rest`, or remove \
+             the VirtualService and let the Canary make it",
             plan.apex
         )
     })

@@ -289,3 +289,68 @@ fn an_author_who_matches_cookies_is_not_overruled() {
     );
     assert_eq!(read(&bound_plan(), &object(original())).conflict, None);
 }
+
+fn chosen_plan() -> RoutePlan {
+    plan_of(
+        json!({ "port": 80 }),
+        json!({
+            "stepWeight": 10, "weightScope": "Rest",
+            "match": [{ "headers": { "x-user": { "exact": "me" } } }],
+        }),
+    )
+}
+
+#[test]
+fn chosen_requests_are_led_before_each_of_our_routes_and_all_is_given_back() {
+    let plan = chosen_plan();
+    let mut http = original();
+    http[1]["match"] = json!([{ "uri": { "prefix": "/a" } }]);
+    let before = object(http);
+    let mut now = before.clone();
+    for percent in [0, 10, 40, 0, 25] {
+        now = apply(&now, &patch(&plan, &now, at(percent), None).unwrap());
+        assert_eq!(held(&plan, &now), (Some(at(percent)), true));
+        let expected: &[&str] = if percent == 0 {
+            &["-", "main", "-"]
+        } else {
+            &["-", "fairlead-match", "main", "fairlead-match", "-"]
+        };
+        assert_eq!(names(&now), expected);
+    }
+    let http = &now.data["spec"]["http"];
+    let expected = json!([{
+        "uri": { "prefix": "/a" }, "headers": { "x-user": { "exact": "me" } },
+    }]);
+    assert_eq!(
+        (&http[1]["match"], &http[1]["custom"]),
+        (&expected, &json!(true))
+    );
+    let hosts = |route: &Value| {
+        let all = route["route"].as_array().unwrap().iter();
+        let hosts = all.map(|one| one["destination"]["host"].as_str().unwrap().to_owned());
+        hosts.collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(&http[1]), ["podinfo-canary"]);
+    assert_eq!(
+        hosts(&http[3]),
+        ["podinfo-canary", "other"],
+        "its share stays"
+    );
+    let mut edited = now.clone();
+    edited.data["spec"]["http"]
+        .as_array_mut()
+        .unwrap()
+        .remove(1);
+    assert_eq!(held(&plan, &edited), (Some(at(25)), false));
+    let restored = apply(&now, &restore(&plan, &now).unwrap());
+    assert_eq!(restored, before);
+}
+
+#[test]
+fn a_condition_that_the_author_has_too_is_not_overruled() {
+    let mut http = original();
+    http[1]["match"] = json!([{ "headers": { "X-User": { "exact": "you" } } }]);
+    let conflict = read(&chosen_plan(), &object(http)).conflict.unwrap();
+    assert!(conflict.contains("`x-user`"), "{conflict}");
+    assert_eq!(read(&chosen_plan(), &object(original())).conflict, None);
+}

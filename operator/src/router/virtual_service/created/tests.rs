@@ -4,13 +4,21 @@ use super::*;
 
 #[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
 fn plan(affinity: Value, service: Value) -> RoutePlan {
+    plan_of(
+        service,
+        json!({ "interval": "1m", "stepWeight": 10, "sessionAffinity": affinity }),
+    )
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "called with a literal")]
+fn plan_of(service: Value, analysis: Value) -> RoutePlan {
     let canary = serde_json::from_value(json!({
         "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
         "metadata": { "name": "podinfo", "namespace": "test", "uid": "1" },
         "spec": {
             "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
             "service": service,
-            "analysis": { "interval": "1m", "stepWeight": 10, "sessionAffinity": affinity },
+            "analysis": analysis,
         },
     }));
     RoutePlan::new(&canary.unwrap()).unwrap()
@@ -165,4 +173,60 @@ fn routes_that_bind_clients_do_not_outlive_the_setting() {
     assert_eq!(held(&without, &built), (Some(at(10, true)), false));
     let built = build(&with, at(0, false), None);
     assert_eq!(held(&without, &built), (Some(at(0, false)), false));
+}
+
+#[test]
+fn chosen_requests_go_to_a_canary_with_a_weight_and_the_rest_is_divided() {
+    let service = json!({ "port": 80, "timeout": "3s", "match": [{ "uri": { "prefix": "/a" } }] });
+    let insiders = json!([
+        { "headers": { "x-user": { "suffix": ".dev" } } },
+        { "queryParams": { "beta": { "exact": "1" } } },
+    ]);
+    let plan = plan_of(
+        service,
+        json!({ "stepWeight": 10, "weightScope": "Rest", "match": insiders }),
+    );
+    let built = build(&plan, at(30, false), None);
+    assert_eq!(
+        shape(&built),
+        [
+            lead("fairlead-match", &[("canary", 100)]),
+            lead("-", &[("primary", 70), ("canary", 30)]),
+        ]
+    );
+    let http = &built["spec"]["http"];
+    assert_eq!(http[0]["timeout"], "3s", "as the route that is divided");
+    let expected = json!([
+        { "uri": { "prefix": "/a" }, "headers": { "x-user": { "regex": ".*\\.dev" } } },
+        { "uri": { "prefix": "/a" }, "queryParams": { "beta": { "exact": "1" } } },
+    ]);
+    assert_eq!(http[0]["match"], expected);
+    assert_eq!(held(&plan, &built), (Some(at(30, false)), true));
+    let mut edited = built.clone();
+    edited["spec"]["http"].as_array_mut().unwrap().remove(0);
+    assert_eq!(held(&plan, &edited), (Some(at(30, false)), false));
+
+    let built = build(&plan, at(0, false), None);
+    assert_eq!(
+        shape(&built),
+        [lead("-", &[("primary", 100), ("canary", 0)])]
+    );
+    assert_eq!(held(&plan, &built), (Some(at(0, false)), true));
+}
+
+#[test]
+fn chosen_requests_come_before_clients_that_are_kept() {
+    let plan = plan_of(
+        json!({ "port": 80 }),
+        json!({
+            "stepWeight": 10, "weightScope": "Rest", "sessionAffinity": both(),
+            "match": [{ "headers": { "x-user": { "exact": "me" } } }],
+        }),
+    );
+    let built = build(&plan, at(30, true), None);
+    let shape = shape(&built);
+    let names: Vec<&str> = shape.iter().map(|(name, _)| name.as_str()).collect();
+    let (canary, primary) = ("fairlead-affinity-canary", "fairlead-affinity-primary");
+    assert_eq!(names, ["fairlead-match", canary, primary, "-"]);
+    assert_eq!(held(&plan, &built), (Some(at(30, true)), true));
 }

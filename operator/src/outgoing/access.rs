@@ -1,4 +1,4 @@
-//! How a metrics provider is reached: address, credentials, headers, authorities. Pure.
+//! How a provider or a hook is reached: address, credentials, headers, authorities. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,18 @@ use base64::Engine as _;
 use k8s_openapi::ByteString;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::QueryError;
-use crate::outgoing::{Settings, Trust};
+use super::{Settings, Trust};
+
+/// Why something cannot be asked as it is described; the texts hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A header cannot be sent.
+    #[error("header `{0}` is not valid")]
+    Header(String),
+    /// Token or password cannot be sent.
+    #[error("the credentials hold a line break")]
+    Credentials,
+}
 
 /// How to prove who we are.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -62,23 +72,24 @@ impl std::fmt::Debug for Access {
 
 impl Access {
     /// Adds what a Secret holds: `token`, or `username` and `password`; `ca.crt`; and `headers`,
-    /// with a line `Name: value` for each.
-    pub fn add_secret(&mut self, data: &BTreeMap<String, ByteString>) -> Result<(), &'static str> {
-        const NOTHING: &str =
-            "holds none of `token`, `username` and `password`, `ca.crt` and `headers`";
+    /// with a line `Name: value` for each. Gives the number of kinds that were there.
+    pub fn add_secret(
+        &mut self,
+        data: &BTreeMap<String, ByteString>,
+    ) -> Result<usize, &'static str> {
         let text = |key| {
             data.get(key)
                 .map(|bytes: &ByteString| String::from_utf8_lossy(&bytes.0).trim().to_owned())
         };
-        let mut is_empty = true;
+        let mut kinds = 0;
         match (text("token"), text("username"), text("password")) {
             (Some(token), _, _) => {
                 self.credentials = Credentials::Token(token);
-                is_empty = false;
+                kinds += 1;
             }
             (None, Some(username), Some(password)) => {
                 self.credentials = Credentials::Basic { username, password };
-                is_empty = false;
+                kinds += 1;
             }
             (None, Some(_), None) => return Err("holds `username` without `password`"),
             (None, None, Some(_)) => return Err("holds `password` without `username`"),
@@ -89,7 +100,7 @@ impl Access {
             if self.trust == Trust::System {
                 self.trust = Trust::Authority(authority.0.clone());
             }
-            is_empty = false;
+            kinds += 1;
         }
         if let Some(lines) = text("headers") {
             for line in lines.lines().filter(|line| !line.trim().is_empty()) {
@@ -99,13 +110,13 @@ impl Access {
                 let header = (name.trim().to_owned(), value.trim().to_owned());
                 self.headers.push(header);
             }
-            is_empty = false;
+            kinds += 1;
         }
-        if is_empty { Err(NOTHING) } else { Ok(()) }
+        Ok(kinds)
     }
 
     /// What a client for it is like.
-    pub(super) fn settings(&self) -> Settings {
+    pub fn settings(&self) -> Settings {
         Settings {
             trust: self.trust.clone(),
             proxy: None,
@@ -113,10 +124,10 @@ impl Access {
     }
 
     /// The headers of each request.
-    pub(super) fn headers(&self) -> Result<HeaderMap, QueryError> {
+    pub fn headers(&self) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            let wrong = || QueryError::Setup(format!("header `{name}` is not valid"));
+            let wrong = || Error::Header(name.clone());
             let key: HeaderName = name.parse().map_err(|_no_name| wrong())?;
             let mut value: HeaderValue = value.parse().map_err(|_no_value| wrong())?;
             value.set_sensitive(true);
@@ -131,12 +142,27 @@ impl Access {
                 format!("Basic {pair}")
             }
         };
-        let mut value = HeaderValue::try_from(authorization).map_err(|_no_value| {
-            QueryError::Setup("the credentials hold a line break".to_owned())
-        })?;
+        let mut value =
+            HeaderValue::try_from(authorization).map_err(|_no_value| Error::Credentials)?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
         Ok(headers)
+    }
+
+    /// Takes out of a text what proves who we are, as a server might repeat it.
+    pub fn redact(&self, text: &str) -> String {
+        let mut secrets: Vec<String> = match &self.credentials {
+            Credentials::None => Vec::new(),
+            Credentials::Token(token) => vec![token.clone()],
+            Credentials::Basic { username, password } => {
+                let pair = format!("{username}:{password}");
+                let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+                vec![password.clone(), pair]
+            }
+        };
+        secrets.extend(self.headers.iter().map(|(_, value)| value.clone()));
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(&secret, "***"))
     }
 }
 
@@ -194,16 +220,30 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_says_nothing_useful_is_refused() {
+    fn half_a_secret_is_refused_and_none_is_told() {
         for entries in [
-            &[] as &[(&str, &str)],
-            &[("tokens", "abc")],
-            &[("username", "ann")],
-            &[("headers", "no colon")],
+            [("username", "ann")],
+            [("password", "x")],
+            [("headers", "no colon")],
         ] {
             let mut access = Access::default();
-            access.add_secret(&secret(entries)).unwrap_err();
+            access.add_secret(&secret(&entries)).unwrap_err();
         }
+        let mut access = Access::default();
+        assert_eq!(access.add_secret(&secret(&[("tokens", "abc")])), Ok(0));
+    }
+
+    #[test]
+    fn what_a_server_repeats_is_taken_out() {
+        let mut access = Access::default();
+        let data = [
+            ("username", "ann"),
+            ("password", "pass"),
+            ("headers", "X-Key: k3y"),
+        ];
+        access.add_secret(&secret(&data)).unwrap();
+        let text = "401: Basic YW5uOnBhc3M= (ann, pass), x-key k3y";
+        assert_eq!(access.redact(text), "401: Basic *** (ann, ***), x-key ***");
     }
 
     #[test]
