@@ -227,22 +227,28 @@ fn blocks_of_eight_seconds_reach_the_pass_mark() {
     }
 }
 
-/// Other rates than those of the pass mark: fewer alarms than promised, but no promise of misses.
+/// Other rates than those of the pass mark, which promises nothing of them. Blocks of half a second
+/// take what pods do on their own for some seconds for harm where much fails anyway; blocks of 8
+/// seconds do not.
 #[test]
-#[ignore = "takes a minute: cargo test --release -p fairlead-rollout --test judgement -- --ignored --nocapture"]
-fn other_rates_raise_no_more_false_alarms() {
+#[ignore = "takes minutes: cargo test --release -p fairlead-rollout --test judgement -- --ignored --nocapture"]
+fn in_blocks_of_eight_seconds_other_rates_raise_no_more_false_alarms() {
     head();
-    for (name, primary) in [("0.1 %", 0.001), ("5 %", 0.05)] {
-        for share in [0.01, 0.1, 0.5] {
-            let scene = Scene {
-                shares: [share; STEPS],
-                primary,
-                canary_requests: 20_000.0,
-                ..EQUAL
-            };
-            let name = format!("all, {name} errors, 20,000 requests, share {share}");
-            let [equal, _] = measure(&name, scene, 500);
-            assert!(equal.harm <= 5.0, "{name}: {} % false alarms", equal.harm);
+    for (blocks, pace) in [("8 s", Pace::COARSE), ("0.5 s", Pace::FINE)] {
+        for (name, primary) in [("0.1 %", 0.001), ("5 %", 0.05)] {
+            for share in [0.01, 0.1, 0.5] {
+                let scene = Scene {
+                    shares: [share; STEPS],
+                    primary,
+                    canary_requests: 20_000.0,
+                    pace,
+                    ..EQUAL
+                };
+                let name = format!("{name} errors, share {share}, blocks of {blocks}");
+                let [equal, _] = measure(&name, scene, 500);
+                let is_held = pace.block == Pace::COARSE.block;
+                assert!(!is_held || equal.harm <= 5.0, "{name}: {} %", equal.harm);
+            }
         }
     }
 }
