@@ -50,7 +50,7 @@ pub enum Answers {
     /// Yes or no, by their status; Flagger's rule.
     #[default]
     Agree,
-    /// Also "give it up" and "ask again later", as [`directive`] reads them.
+    /// Also "give it up" and "ask again later".
     Direct,
 }
 
