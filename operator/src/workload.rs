@@ -103,6 +103,14 @@ pub struct Names {
 }
 
 impl Names {
+    /// What autoscalers act on.
+    pub fn scaled(&self) -> autoscaler::Scaled<'_> {
+        autoscaler::Scaled {
+            target: &self.target,
+            primary: &self.primary,
+        }
+    }
+
     /// The names for a target.
     pub fn new(namespace: &str, target: &str) -> Self {
         Self {

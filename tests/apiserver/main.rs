@@ -20,6 +20,7 @@ mod migrate;
 mod promotion;
 mod providers;
 mod rules;
+mod scalers;
 mod stage;
 mod steps;
 mod stories;

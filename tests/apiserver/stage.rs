@@ -17,6 +17,7 @@ use fairlead_tests::operator::Operator;
 use fairlead_tests::players::{self, World};
 
 use crate::history::{History, Recorder};
+use crate::scalers::scaled_objects;
 use crate::target::{self, Target};
 
 /// How long a step of a story may take on a loaded machine.
@@ -53,8 +54,10 @@ impl Stage {
                 manifest::apply(&client, &std::fs::read_to_string(&path)?).await?;
             }
         }
-        manifest::apply(&client, &serde_yaml_ng::to_string(&gateway_routes())?).await?;
-        until_served(&client, &players::gateway_routes_resource()).await?;
+        for kind in [players::gateway_routes_resource(), scaled_objects()] {
+            manifest::apply(&client, &serde_yaml_ng::to_string(&definition(&kind))?).await?;
+            until_served(&client, &kind).await?;
+        }
         let world = World::default();
         let address = players::serve(world.clone()).await?;
         let recorder = Recorder::default();
@@ -126,22 +129,22 @@ async fn until_served(client: &Client, resource: &ApiResource) -> Result<()> {
     ended.with_context(|| format!("{} is not served", resource.plural))
 }
 
-/// The kind that clusters with a Gateway API have, without its schema.
-fn gateway_routes() -> Value {
+/// A kind that others install, without its schema.
+fn definition(kind: &ApiResource) -> Value {
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": "httproutes.gateway.networking.k8s.io",
+            "name": format!("{}.{}", kind.plural, kind.group),
             "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
         },
         "spec": {
-            "group": "gateway.networking.k8s.io",
-            "names": { "kind": "HTTPRoute", "plural": "httproutes" },
+            "group": kind.group,
+            "names": { "kind": kind.kind, "plural": kind.plural },
             "scope": "Namespaced",
             "versions": [{
-                "name": "v1", "served": true, "storage": true,
+                "name": kind.version, "served": true, "storage": true,
                 "subresources": { "status": {} },
                 "schema": { "openAPIV3Schema": {
                     "type": "object", "properties": { "spec": open, "status": open },

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::stage::{Stage, name, ready_reason, weight};
 use crate::{
     affinity, chosen, edits, foretold, hooks, judgement, kept, kinds, migrate, promotion,
-    providers, steps, takeover, traces,
+    providers, scalers, steps, takeover, traces,
 };
 
 /// Stories at a time: each has an operator of its own.
@@ -30,7 +30,8 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(an_adopted_route_keeps_what_is_not_ours(&stage)),
         Box::pin(a_changed_config_is_a_revision(&stage)),
         Box::pin(replicas_that_git_insists_on_are_not_fought_over(&stage)),
-        Box::pin(the_primary_gets_an_autoscaler(&stage)),
+        Box::pin(scalers::the_primary_gets_an_autoscaler(&stage)),
+        Box::pin(scalers::keda_leaves_a_target_at_rest_alone(&stage)),
         Box::pin(a_person_steers_a_run_and_the_status_tells(&stage)),
         Box::pin(takeover::at_rest(&stage)),
         Box::pin(takeover::in_flight(&stage)),
@@ -387,45 +388,6 @@ async fn replicas_that_git_insists_on_are_not_fought_over(stage: &Stage) -> Resu
         "the target is left alone"
     );
     scene.history.judge()
-}
-
-async fn the_primary_gets_an_autoscaler(stage: &Stage) -> Result<()> {
-    use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-    use kube::api::{Api, Patch, PatchParams};
-    let scene = stage.scene("scaled").await?;
-    let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(scene.client.clone(), "scaled");
-    let scaler = json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": { "name": "podinfo" },
-        "spec": {
-            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
-            "minReplicas": 2, "maxReplicas": 4,
-        },
-    });
-    scalers
-        .patch("podinfo", &PatchParams::apply("git"), &Patch::Apply(scaler))
-        .await?;
-    scene
-        .apply_canary(|spec| {
-            spec["autoscalerRef"] = json!({
-                "apiVersion": "autoscaling/v2",
-                "kind": "HorizontalPodAutoscaler",
-                "name": "podinfo",
-                "primaryScalerReplicas": { "maxReplicas": 9 },
-            });
-        })
-        .await?;
-    let _operator = scene.operator.start(None)?;
-    scene.until_phase(CanaryPhase::Initialized).await?;
-    let copy = scalers.get("podinfo-primary").await?.spec;
-    ensure!(copy.scale_target_ref.name == "podinfo-primary", "{copy:?}");
-    ensure!(
-        (copy.min_replicas, copy.max_replicas) == (Some(2), 9),
-        "{copy:?}"
-    );
-    scene.apply_target("podinfo:2").await?;
-    scene.until_phase(CanaryPhase::Succeeded).await?;
-    scene.check_rest("podinfo:2").await
 }
 
 async fn a_person_steers_a_run_and_the_status_tells(stage: &Stage) -> Result<()> {

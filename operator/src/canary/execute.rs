@@ -2,7 +2,6 @@
 
 use fairlead_controller::ApiError;
 use fairlead_rollout::{Effect, Revision, Split};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -17,7 +16,7 @@ use super::takeover;
 use super::validate::Validated;
 use crate::router::{self, Provider, Router};
 use crate::workload::archive::{Archive, Record};
-use crate::workload::autoscaler;
+use crate::workload::autoscaler::{self, Autoscaler};
 use crate::workload::configs::{Configs, Copies, rename};
 use crate::workload::{self, PrimaryPlan, Selector, Workload};
 
@@ -122,15 +121,9 @@ impl Executor<'_> {
                     .await?;
             }
         }
-        let scaler = self
-            .world
-            .autoscaler
-            .as_ref()
-            .zip(self.plan.autoscaler.as_ref());
-        if let Some((target, asked)) = scaler {
-            let (primary, owner) = (&self.plan.names.primary, &self.plan.route.owner);
-            self.apply(&autoscaler::primary(target, primary, asked.limits, owner))
-                .await?;
+        if let Some((scaler, live)) = self.scaler() {
+            let (scaled, owner) = (self.plan.names.scaled(), &self.plan.route.owner);
+            self.apply(&scaler.primary(live, scaled, owner)).await?;
         }
         Ok(())
     }
@@ -160,10 +153,39 @@ impl Executor<'_> {
         objects::service(role, &self.plan.route, selector, pod, is_ours)
     }
 
+    /// The target's autoscaler, as it is asked for and as it is.
+    fn scaler(&self) -> Option<(&Autoscaler, &Value)> {
+        let live = self.world.autoscaler.as_ref();
+        self.plan.autoscaler.as_ref().zip(live)
+    }
+
+    /// Keeps the target's autoscaler off a target at rest, and off no other.
+    async fn hold_scaler(&self, rests: bool) -> Result<(), Error> {
+        let Some((scaler, live)) = self.scaler() else {
+            return Ok(());
+        };
+        let Some(patch) = scaler.hold(live, rests) else {
+            return Ok(());
+        };
+        let (kind, namespace) = (scaler.kind, &self.plan.names.namespace);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &kind.resource());
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let held = api.patch(&scaler.name, &params, &Patch::Merge(patch)).await;
+        held.map(drop).map_err(|source| Error::Write {
+            object: format!("{} `{namespace}/{}`", kind.as_str(), scaler.name),
+            source: source.into(),
+        })
+    }
+
     async fn scale(&self, replicas: u32) -> Result<(), Error> {
         let Some(target) = &self.world.target else {
             return Ok(());
         };
+        self.hold_scaler(replicas == 0).await?;
         let guard = &target.resource_version;
         self.workload
             .scale(&self.plan.names, replicas, guard)
@@ -299,6 +321,7 @@ impl Executor<'_> {
 
     /// Leads a Service that is not ours to the target again, and takes the routes back.
     async fn give_back(&self) -> Result<(), Error> {
+        self.hold_scaler(false).await?;
         let live = self.world.apex.as_ref();
         let foreign = live.filter(|live| !objects::is_owned(live, &self.plan.route.owner));
         if let (Some(live), Some(target)) = (foreign, &self.world.target) {
@@ -324,7 +347,8 @@ impl Executor<'_> {
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
         let resource = match kind.as_str() {
             "Service" => ApiResource::erase::<Service>(&()),
-            "HorizontalPodAutoscaler" => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            "HorizontalPodAutoscaler" => autoscaler::Kind::HorizontalPodAutoscaler.resource(),
+            "ScaledObject" => autoscaler::Kind::ScaledObject.resource(),
             rule => {
                 let kind = GroupVersionKind::gvk("networking.istio.io", "v1", rule);
                 ApiResource::from_gvk(&kind)

@@ -74,7 +74,7 @@ fn of_all(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
         (service.mesh_name.is_some(), "spec.service.meshName"),
         (!service.backends.is_empty(), "spec.service.backends"),
         (
-            !scaler.primary_scaler_queries.is_empty(),
+            scaler.kind == "HorizontalPodAutoscaler" && !scaler.primary_scaler_queries.is_empty(),
             "spec.autoscalerRef.primaryScalerQueries",
         ),
     ]

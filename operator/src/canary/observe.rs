@@ -18,7 +18,6 @@ use super::sight::{Known, Objects, Pair, Scalers, Sight};
 use super::takeover::{self, Incumbent};
 use super::validate::Validated;
 use crate::router::{self, Provider, Router, Routes, includes};
-use crate::workload::autoscaler;
 use crate::workload::configs::Configs;
 use crate::workload::{self, Snapshot, Workload};
 
@@ -155,7 +154,8 @@ impl Observer<'_> {
             }
             canary
         });
-        let scaled = self.plan.autoscaler.is_some();
+        let scaler = self.plan.autoscaler.as_ref();
+        let scaler = scaler.zip(sight.scalers.target.as_ref());
         let observation = Observation {
             canary,
             primary: primary.as_ref().map(|primary| {
@@ -167,7 +167,7 @@ impl Observer<'_> {
                 primary
             }),
             revision,
-            autoscaler_minimum: scaled.then(|| sight.scalers.minimum()),
+            autoscaler_minimum: scaler.map(|(kind, scaler)| kind.minimum(scaler)),
             prepared: in_place(Role::Primary)
                 && in_place(Role::Canary)
                 && self.scaler_stands(&sight.scalers),
@@ -257,12 +257,7 @@ impl Observer<'_> {
             return true;
         };
         let plan = self.plan;
-        let wanted = autoscaler::primary(
-            target,
-            &plan.names.primary,
-            autoscaler.limits,
-            &plan.route.owner,
-        );
+        let wanted = autoscaler.primary(target, plan.names.scaled(), &plan.route.owner);
         let live = scalers.primary.as_ref();
         live.is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
     }

@@ -2,7 +2,6 @@
 //!
 //! A part that is known already is not read again; who may rely on that is decided by the look.
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Api, DynamicObject};
 use kube::core::ApiResource;
 use serde_json::Value;
@@ -131,19 +130,6 @@ pub(super) struct Scalers {
     pub(super) primary: Option<Value>,
 }
 
-impl Scalers {
-    /// The fewest replicas that the target's autoscaler keeps.
-    pub(super) fn minimum(&self) -> u32 {
-        let minimum = self
-            .target
-            .as_ref()
-            .and_then(|target| target["spec"]["minReplicas"].as_u64());
-        minimum
-            .and_then(|minimum| u32::try_from(minimum).ok())
-            .unwrap_or(1)
-    }
-}
-
 /// Services of apex, primary and canary; DestinationRules of primary and canary.
 #[derive(Clone, Debug)]
 pub(super) struct Objects {
@@ -255,7 +241,7 @@ impl Observer<'_> {
         let Some(autoscaler) = &self.plan.autoscaler else {
             return Ok(Scalers::default());
         };
-        let resource = ApiResource::erase::<HorizontalPodAutoscaler>(&());
+        let resource = autoscaler.kind.resource();
         let copy = format!("{}-primary", autoscaler.name);
         let (target, primary) = tokio::try_join!(
             self.find(&resource, &autoscaler.name),

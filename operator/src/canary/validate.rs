@@ -6,9 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use fairlead_crds::canary::{
-    Canary, CanaryAlert, CrossNamespaceReference, ScalerReplicas, TargetReference,
-};
+use fairlead_crds::canary::{Canary, CanaryAlert, CrossNamespaceReference, TargetReference};
 use fairlead_rollout::{HookKind, Strategy};
 use kube::ResourceExt;
 
@@ -18,6 +16,7 @@ use super::{checks, strategy};
 use crate::analysis::Range;
 use crate::analysis::webhook::Endpoint;
 use crate::router::RoutePlan;
+use crate::workload::autoscaler::{self, Autoscaler};
 use crate::workload::{Kind, Names};
 
 /// What is wrong with a Canary, and how to put it right.
@@ -158,15 +157,6 @@ pub struct Thresholds {
     pub canary: u32,
 }
 
-/// The autoscaler of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Autoscaler {
-    /// Its name.
-    pub name: String,
-    /// Limits of the primary's copy; the target's where there are none.
-    pub limits: ScalerReplicas,
-}
-
 /// A hook with its address.
 #[derive(Clone, Debug)]
 pub struct Webhook {
@@ -250,7 +240,7 @@ pub fn validate(canary: &Canary, limits: &Limits) -> Result<Validated, Error> {
         strategy,
         route,
         thresholds: strategy::thresholds(&spec.analysis)?,
-        autoscaler: autoscaler(canary, kind)?,
+        autoscaler: scaler(canary, kind)?,
         hooks,
         event_hooks,
         metrics,
@@ -273,7 +263,7 @@ fn kind(target: &TargetReference) -> Result<Kind, Error> {
     })
 }
 
-fn autoscaler(canary: &Canary, kind: Kind) -> Result<Option<Autoscaler>, Error> {
+fn scaler(canary: &Canary, kind: Kind) -> Result<Option<Autoscaler>, Error> {
     let Some(reference) = &canary.spec.autoscaler_ref else {
         return Ok(None);
     };
@@ -283,16 +273,18 @@ fn autoscaler(canary: &Canary, kind: Kind) -> Result<Option<Autoscaler>, Error> 
             fix: "must be left out: a DaemonSet has as many pods as nodes".to_owned(),
         });
     }
-    if reference.kind != "HorizontalPodAutoscaler" {
-        return Err(Error::Unsupported {
-            field: "spec.autoscalerRef.kind",
-            value: reference.kind.clone(),
-            instead: "HorizontalPodAutoscaler",
-        });
-    }
+    let kinds = autoscaler::Kind::ALL;
+    let known = kinds.into_iter().find(|one| one.as_str() == reference.kind);
+    let kind = known.ok_or_else(|| Error::Unsupported {
+        field: "spec.autoscalerRef.kind",
+        value: reference.kind.clone(),
+        instead: "HorizontalPodAutoscaler or ScaledObject",
+    })?;
     Ok(Some(Autoscaler {
+        kind,
         name: reference.name.clone(),
         limits: reference.primary_scaler_replicas.unwrap_or_default(),
+        queries: reference.primary_scaler_queries.clone(),
     }))
 }
 

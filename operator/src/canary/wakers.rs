@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::PartialObjectMeta;
+use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
@@ -38,8 +37,7 @@ impl Wakers {
     /// The Canaries whose target an autoscaler scales, or whose primary.
     pub(super) fn by_scaler(
         &self,
-    ) -> impl Fn(PartialObjectMeta<HorizontalPodAutoscaler>) -> Vec<Reference> + Send + Sync + 'static
-    {
+    ) -> impl Fn(PartialObjectMeta<DynamicObject>) -> Vec<Reference> + Send + Sync + 'static {
         let wakers = self.clone();
         move |object| {
             let (namespace, name) = place(&object);

@@ -12,10 +12,10 @@ use fairlead_crds::networking::{DestinationRule, VirtualService};
 use fairlead_runtime::tasks::Tasks;
 use futures::{Stream, StreamExt, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::core::ApiResource;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::Event;
@@ -43,6 +43,7 @@ use crate::outgoing::Outgoing;
 use crate::router::{self, Routers};
 use crate::trace::Tracer;
 use crate::workload::Workloads;
+use crate::workload::autoscaler::Kind as Scaler;
 
 /// How often an optional kind is looked for.
 const KIND_POLL: Duration = Duration::from_secs(60);
@@ -195,6 +196,29 @@ impl Scope {
         }
     }
 
+    /// Events of a kind, without its content, once the cluster knows it: it is installed by whoever
+    /// needs it.
+    fn events(
+        &self,
+        resource: ApiResource,
+    ) -> impl Stream<Item = Result<Event<PartialObjectMeta<DynamicObject>>, watcher::Error>>
+    + Send
+    + 'static {
+        let client = self.client.clone();
+        let api: Api<PartialObjectMeta<DynamicObject>> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let served = async move {
+            // Discovery cannot be watched.
+            while !matches!(is_served(&client, &resource).await, Ok(true)) {
+                tokio::time::sleep(KIND_POLL).await;
+            }
+        };
+        futures::stream::once(served)
+            .flat_map(move |()| watcher(api.clone(), watcher::Config::default()).default_backoff())
+    }
+
     /// Changes of a kind, without its content: what concerns a Canary is read when it looks.
     fn changes<K>(
         &self,
@@ -232,16 +256,10 @@ fn ailing_pods(scope: &Scope) -> impl Stream<Item = Result<Pod, watcher::Error>>
 /// Autoscalers whose spec is another one, and those that go. Their status changes all the time.
 fn edited_scalers(
     scope: &Scope,
-) -> impl Stream<Item = Result<PartialObjectMeta<HorizontalPodAutoscaler>, watcher::Error>>
-+ Send
-+ 'static {
+    kind: Scaler,
+) -> impl Stream<Item = Result<PartialObjectMeta<DynamicObject>, watcher::Error>> + Send + 'static {
     let mut generations = HashMap::new();
-    watcher(
-        scope.api::<PartialObjectMeta<HorizontalPodAutoscaler>>(),
-        watcher::Config::default(),
-    )
-    .default_backoff()
-    .try_filter_map(move |event| {
+    scope.events(kind.resource()).try_filter_map(move |event| {
         let news = match event {
             Event::Apply(scaler) | Event::InitApply(scaler) => {
                 let generation = scaler.metadata.generation;
@@ -258,27 +276,11 @@ fn edited_scalers(
     })
 }
 
-/// Changes of HTTPRoutes, once the cluster knows the kind: it is installed by whoever needs it.
+/// Changes of HTTPRoutes.
 fn http_routes(
     scope: &Scope,
 ) -> impl Stream<Item = Result<PartialObjectMeta<DynamicObject>, watcher::Error>> + Send + 'static {
-    let resource = router::http_routes("v1");
-    let client = scope.client.clone();
-    let api: Api<PartialObjectMeta<DynamicObject>> = match &scope.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let served = async move {
-        // Discovery cannot be watched.
-        while !matches!(is_served(&client, &resource).await, Ok(true)) {
-            tokio::time::sleep(KIND_POLL).await;
-        }
-    };
-    futures::stream::once(served).flat_map(move |()| {
-        watcher(api.clone(), watcher::Config::default())
-            .default_backoff()
-            .touched_objects()
-    })
+    scope.events(router::http_routes("v1")).touched_objects()
 }
 
 fn watches(controller: Controller<Guarded>, scope: &Scope, wakers: &Wakers) -> Controller<Guarded> {
@@ -286,7 +288,16 @@ fn watches(controller: Controller<Guarded>, scope: &Scope, wakers: &Wakers) -> C
         .watches_stream(scope.changes::<Deployment>(), wakers.by_workload())
         .watches_stream(scope.changes::<DaemonSet>(), wakers.by_workload())
         .watches_stream(scope.changes::<StatefulSet>(), wakers.by_workload())
-        .watches_stream(edited_scalers(scope), wakers.by_scaler())
+        .watches_stream_with(
+            edited_scalers(scope, Scaler::HorizontalPodAutoscaler),
+            wakers.by_scaler(),
+            Scaler::HorizontalPodAutoscaler.resource(),
+        )
+        .watches_stream_with(
+            edited_scalers(scope, Scaler::ScaledObject),
+            wakers.by_scaler(),
+            Scaler::ScaledObject.resource(),
+        )
         .watches_stream(scope.changes::<Service>(), wakers.by_service(Part::Objects))
         .watches_stream(
             scope.changes::<DestinationRule>(),
