@@ -117,13 +117,17 @@ impl<'a> Look<'a> {
             command: steer::request(&self.canary),
         };
         let known = self.known(grounds, &before);
-        let has_all = self.is_current && known.is_nothing();
+        let grounds = match (known.is_nothing(), self.is_current) {
+            (true, true) => Grounds::Fresh,
+            (true, false) => grounds.max(Grounds::Pods),
+            (false, _) => grounds,
+        };
         let world = self.observe(heard, deleting, &before, known).await?;
         // pure
         let now = micros(clock::now());
         let decision = step(&self.plan.strategy, &before, &world.observation, now);
         let needed = self.grounds_for(&before, &decision);
-        if !has_all && needed > grounds {
+        if needed > grounds {
             return match needed {
                 Grounds::Fresh => self.start_anew().await,
                 Grounds::Known | Grounds::Pods => Ok(Round::Next(needed)),
@@ -163,7 +167,7 @@ impl<'a> Look<'a> {
             Progress::Stale => self.start_anew().await,
             Progress::Fought(note) => self.give_way(&note).await.map(Round::Last),
             Progress::Waiting => {
-                self.part(&decision);
+                self.keep_in_mind(&decision);
                 Ok(Round::Last(pace(&decision, now)))
             }
             Progress::Gone => {
@@ -257,8 +261,8 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Keeps in mind what the next look needs.
-    fn part(&self, decision: &Decision) {
+    /// Keeps what the next look needs.
+    fn keep_in_mind(&self, decision: &Decision) {
         let memory = &self.context.memory;
         if decision.state.phase.is_none_or(Phase::rests) {
             memory.release(&self.reference);
