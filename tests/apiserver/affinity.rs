@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use fairlead_crds::canary::CanaryPhase;
 use fairlead_tests::players::{gateway_routes_resource, routes_resource};
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage, weight};
@@ -95,29 +95,14 @@ pub(crate) async fn clients_stay_with_the_version_that_they_got(stage: &Stage) -
 }
 
 pub(crate) async fn clients_of_an_adopted_route_are_let_go_with_it(stage: &Stage) -> Result<()> {
-    let namespace = "affinity-adopted";
-    let scene = stage.scene(namespace).await?;
-    let routes: Api<DynamicObject> =
-        Api::namespaced_with(scene.client.clone(), namespace, &routes_resource());
-    let theirs = json!({
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": { "name": "podinfo" },
-        "spec": {
-            "hosts": ["podinfo"],
-            "http": [
-                { "match": [{ "uri": { "prefix": "/docs" } }],
-                  "route": [{ "destination": { "host": "docs" } }] },
-                { "name": "main", "timeout": "7s",
-                  "route": [{ "destination": { "host": "podinfo" } }] },
-            ],
-        },
-    });
-    let params = PatchParams::apply("author");
-    routes
-        .patch("podinfo", &params, &Patch::Apply(&theirs))
-        .await?;
-    let before = routes.get("podinfo").await?;
+    let scene = stage.scene("affinity-adopted").await?;
+    let theirs = json!([
+        { "match": [{ "uri": { "prefix": "/docs" } }],
+          "route": [{ "destination": { "host": "docs" } }] },
+        { "name": "main", "timeout": "7s",
+          "route": [{ "destination": { "host": "podinfo" } }] },
+    ]);
+    let (routes, before) = scene.author_routes(theirs).await?;
     scene
         .apply_canary(|spec| {
             spec["revertOnDeletion"] = json!(true);

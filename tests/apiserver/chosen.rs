@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use fairlead_crds::canary::CanaryPhase;
 use fairlead_tests::players::{gateway_routes_resource, routes_resource};
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::stage::{PATIENCE, Scene, Stage};
@@ -92,29 +92,14 @@ pub(crate) async fn insiders_get_the_canary_while_it_can_answer(stage: &Stage) -
 }
 
 pub(crate) async fn insiders_of_an_adopted_route_are_let_go_with_it(stage: &Stage) -> Result<()> {
-    let namespace = "chosen-adopted";
-    let scene = stage.scene(namespace).await?;
-    let routes: Api<DynamicObject> =
-        Api::namespaced_with(scene.client.clone(), namespace, &routes_resource());
-    let theirs = json!({
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": { "name": "podinfo" },
-        "spec": {
-            "hosts": ["podinfo"],
-            "http": [
-                { "match": [{ "uri": { "prefix": "/docs" } }],
-                  "route": [{ "destination": { "host": "docs" } }] },
-                { "name": "main", "timeout": "7s",
-                  "route": [{ "destination": { "host": "podinfo" } }] },
-            ],
-        },
-    });
-    let params = PatchParams::apply("author");
-    routes
-        .patch("podinfo", &params, &Patch::Apply(&theirs))
-        .await?;
-    let before = routes.get("podinfo").await?;
+    let scene = stage.scene("chosen-adopted").await?;
+    let theirs = json!([
+        { "match": [{ "uri": { "prefix": "/docs" } }],
+          "route": [{ "destination": { "host": "docs" } }] },
+        { "name": "main", "timeout": "7s",
+          "route": [{ "destination": { "host": "podinfo" } }] },
+    ]);
+    let (routes, before) = scene.author_routes(theirs).await?;
     ready(&scene, |spec| spec["revertOnDeletion"] = json!(true)).await?;
     let _operator = run(&scene).await?;
     let spec = routes.get("podinfo").await?.data["spec"].clone();

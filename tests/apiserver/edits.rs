@@ -2,8 +2,6 @@
 
 use anyhow::{Result, ensure};
 use fairlead_crds::canary::CanaryPhase;
-use fairlead_tests::players::routes_resource;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, ready_reason, weight};
@@ -57,21 +55,9 @@ pub(crate) async fn an_invalid_edit_holds_the_run_but_not_its_safety(stage: &Sta
 
 pub(crate) async fn settings_reach_an_adopted_route_or_are_refused(stage: &Stage) -> Result<()> {
     let scene = stage.scene("settings").await?;
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(scene.client.clone(), "settings", &routes_resource());
-    let theirs = json!({
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": { "name": "podinfo" },
-        "spec": {
-            "hosts": ["podinfo"],
-            "http": [{ "timeout": "7s", "route": [{ "destination": { "host": "podinfo" } }] }],
-        },
-    });
-    let params = PatchParams::apply("author");
-    api.patch("podinfo", &params, &Patch::Apply(&theirs))
-        .await?;
-    let before = api.get("podinfo").await?.data["spec"].clone();
+    let theirs = json!([{ "timeout": "7s", "route": [{ "destination": { "host": "podinfo" } }] }]);
+    let (api, before) = scene.author_routes(theirs).await?;
+    let before = before.data["spec"].clone();
     let edit = |timeout: Option<&str>| {
         let timeout = timeout.map(ToOwned::to_owned);
         move |spec: &mut Value| {

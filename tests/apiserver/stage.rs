@@ -202,6 +202,26 @@ impl Scene {
         Ok(())
     }
 
+    /// A VirtualService of somebody else for the apex, with these rules, as it was made.
+    pub(crate) async fn author_routes(
+        &self,
+        http: Value,
+    ) -> Result<(Api<DynamicObject>, DynamicObject)> {
+        let kind = players::routes_resource();
+        let routes = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        let theirs = json!({
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": { "name": "podinfo" },
+            "spec": { "hosts": ["podinfo"], "http": http },
+        });
+        let params = PatchParams::apply("author");
+        let made = routes
+            .patch("podinfo", &params, &Patch::Apply(&theirs))
+            .await?;
+        Ok((routes, made))
+    }
+
     /// A quick weighted Canary; `change` edits its spec.
     pub(crate) async fn apply_canary(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
         self.apply_canary_named("podinfo", change).await

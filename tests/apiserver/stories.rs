@@ -272,30 +272,14 @@ async fn deletion_gives_back(stage: &Stage) -> Result<()> {
 }
 
 async fn an_adopted_route_keeps_what_is_not_ours(stage: &Stage) -> Result<()> {
-    use kube::api::{Api, DynamicObject, Patch, PatchParams};
     let scene = stage.scene("adopted").await?;
-    let api: Api<DynamicObject> = Api::namespaced_with(
-        scene.client.clone(),
-        "adopted",
-        &fairlead_tests::players::routes_resource(),
-    );
-    let theirs = json!({
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": { "name": "podinfo" },
-        "spec": {
-            "hosts": ["podinfo"],
-            "http": [{
-                "timeout": "7s",
-                "retries": { "attempts": 1 },
-                "route": [{ "destination": { "host": "podinfo" } }],
-            }],
-        },
-    });
-    let params = PatchParams::apply("author");
-    api.patch("podinfo", &params, &Patch::Apply(&theirs))
-        .await?;
-    let before = api.get("podinfo").await?.data["spec"].clone();
+    let theirs = json!([{
+        "timeout": "7s",
+        "retries": { "attempts": 1 },
+        "route": [{ "destination": { "host": "podinfo" } }],
+    }]);
+    let (api, before) = scene.author_routes(theirs).await?;
+    let before = before.data["spec"].clone();
     scene
         .apply_canary(|spec| spec["revertOnDeletion"] = json!(true))
         .await?;
