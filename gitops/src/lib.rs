@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fairlead_controller::{Applier, Recorder, client, lease, run};
+use fairlead_controller::{Applier, Recorder, client, kinds, lease, run};
 use fairlead_crds::kustomization::Kustomization;
 use fairlead_crds::source::GitRepository;
 use fairlead_runtime::admin::Admin;
@@ -82,7 +82,7 @@ pub async fn run(config: Config, args: Run, shutdown: CancellationToken) -> anyh
                 ApiResource::erase::<Kustomization>(&()),
             ];
             tokio::select! {
-                () = client::wait_for_kinds(&client, &wanted, &kinds) => {}
+                () = kinds::wait_for_kinds(&client, &wanted, &kinds) => {}
                 () = token.cancelled() => return Ok(()),
             }
             lead(context, args, metrics, token).await

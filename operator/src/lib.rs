@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fairlead_controller::{client, lease, run};
+use fairlead_controller::{kinds, lease, run};
 use fairlead_crds::canary::{AlertProvider, Canary, MetricTemplate};
 use fairlead_crds::mesh_install::MeshInstall;
 use fairlead_crds::networking::{DestinationRule, VirtualService};
@@ -74,7 +74,7 @@ pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> any
     tasks.spawn("leader", async move {
         let kinds = kinds();
         tokio::select! {
-            () = client::wait_for_kinds(&client, &kinds, &crds) => {}
+            () = kinds::wait_for_kinds(&client, &kinds, &crds) => {}
             () = shutdown.cancelled() => return Ok(()),
         }
         lease::lead(client, lease, shutdown, move |token| {

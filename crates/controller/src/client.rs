@@ -1,4 +1,4 @@
-//! Connects to the Kubernetes API server, and waits until the kinds that a controller needs exist.
+//! Connects to the Kubernetes API server.
 
 use std::future::Future;
 use std::path::Path;
@@ -6,16 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use fairlead_runtime::readiness::Check;
-use fairlead_runtime::report;
 use http::Request;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, Config, discovery};
+use kube::{Client, Config};
 use tower::{BoxError, Layer, Service};
-
-use crate::ApiError;
 
 /// How long connecting may take: an API server that restarts refuses at once, one that is cut off
 /// does not answer at all.
@@ -24,8 +19,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a watch may be silent; the server ends watches after 295 s by itself.
 const SILENCE_TIMEOUT: Duration = Duration::from_mins(5);
-/// How often missing kinds are looked for: somebody is installing them, or must be told.
-const KINDS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +38,6 @@ pub enum Error {
     /// The configuration does not make a client.
     #[error("failed to make a client for the API server")]
     Build(#[source] kube::Error),
-    /// The server refused or did not answer.
-    #[error("failed to look for the kind {kind} of {api_version}")]
-    FindKind {
-        /// The kind.
-        kind: String,
-        /// Its group and version.
-        api_version: String,
-        /// The server's answer.
-        #[source]
-        source: ApiError,
-    },
 }
 
 /// A client for the cluster of `KUBECONFIG`, else of the pod that this runs in.
@@ -83,44 +65,6 @@ pub fn from_config(mut config: Config) -> Result<Client, Error> {
     config.reset_reader_on_write = true;
     let builder = ClientBuilder::try_from(config).map_err(Error::Build)?;
     Ok(builder.with_layer(&AnswerTimeout).build())
-}
-
-/// Whether the server serves a kind.
-pub async fn is_served(client: &Client, resource: &ApiResource) -> Result<bool, Error> {
-    let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
-    match discovery::pinned_kind(client, &kind).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Discovery(_)) => Ok(false),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-        Err(source) => Err(Error::FindKind {
-            kind: kind.kind.clone(),
-            api_version: resource.api_version.clone(),
-            source: source.into(),
-        }),
-    }
-}
-
-/// Returns when the server serves all of `kinds`; meanwhile `check` says which are missing.
-///
-/// # Cancel safety
-/// Dropping it at any time harms nothing.
-pub async fn wait_for_kinds(client: &Client, kinds: &[ApiResource], check: &Check) {
-    for resource in kinds {
-        loop {
-            let waits_for = match is_served(client, resource).await {
-                Ok(true) => break,
-                Ok(false) => format!(
-                    "CRD `{}.{}` ({}) is not installed; install the chart with `crds.install=true`",
-                    resource.plural, resource.group, resource.version
-                ),
-                Err(error) => report(&error).to_string(),
-            };
-            tracing::warn!(reason = waits_for, "waiting for the API server");
-            check.waiting(waits_for);
-            tokio::time::sleep(KINDS_INTERVAL).await;
-        }
-    }
-    check.ready();
 }
 
 /// Limits how long the server may take to start its answer, watches excepted.

@@ -11,6 +11,7 @@ pub mod applier;
 pub mod client;
 pub mod conditions;
 pub mod events;
+pub mod kinds;
 pub mod lease;
 pub mod requeue;
 pub mod run;

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fairlead_controller::client::is_served;
+use fairlead_controller::kinds::until_served;
 use fairlead_controller::{Recorder, run};
 use fairlead_crds::networking::{DestinationRule, VirtualService};
 use fairlead_runtime::tasks::Tasks;
@@ -44,9 +43,6 @@ use crate::router::{self, Routers};
 use crate::trace::Tracer;
 use crate::workload::Workloads;
 use crate::workload::autoscaler::Kind as Scaler;
-
-/// How often an optional kind is looked for.
-const KIND_POLL: Duration = Duration::from_secs(60);
 
 /// Starts the Canary controller, and the queue of its messages.
 pub fn spawn(
@@ -209,12 +205,7 @@ impl Scope {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        let served = async move {
-            // Discovery cannot be watched.
-            while !matches!(is_served(&client, &resource).await, Ok(true)) {
-                tokio::time::sleep(KIND_POLL).await;
-            }
-        };
+        let served = async move { until_served(&client, &resource).await };
         futures::stream::once(served)
             .flat_map(move |()| watcher(api.clone(), watcher::Config::default()).default_backoff())
     }

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod applier;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod lease;
