@@ -19,6 +19,7 @@ pub mod forecast;
 pub(crate) mod history;
 mod inert;
 mod judgement;
+mod line;
 mod look;
 mod measure;
 mod memory;
@@ -62,6 +63,7 @@ use self::desk::Desk;
 use self::directory::Directory;
 use self::events::{Teller, Trouble};
 use self::fights::Fights;
+use self::line::Line;
 use self::look::Look;
 use self::measure::Sources;
 use self::memory::Memory;
@@ -89,6 +91,7 @@ struct Context {
     sources: Sources,
     desk: Desk,
     memory: Arc<Memory>,
+    line: Line,
     fights: Fights,
     teller: Teller,
     tracer: Tracer,
@@ -144,8 +147,14 @@ impl Failure for Error {
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One look at a Canary.
+/// One look at a Canary, when it is its turn.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
+    let since = object.0.as_ref().ok().and_then(line::since);
+    let line = context.line.clone();
+    line.pass(since, Box::pin(look(object, context))).await
+}
+
+async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
     let api = context.api(&object);
     let reference = ObjectRef::from_obj(&*object);
     let known = match &object.0 {

@@ -27,6 +27,7 @@ use super::desk::Desk;
 use super::directory::Directory;
 use super::events::Teller;
 use super::fights::Fights;
+use super::line::Line;
 use super::measure::Sources;
 use super::memory::Memory;
 use super::pods;
@@ -111,6 +112,7 @@ pub fn spawn(
         sources,
         desk,
         memory,
+        line: Line::default(),
         fights: Fights::default(),
         teller,
         tracer,
