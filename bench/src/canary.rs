@@ -13,6 +13,7 @@ mod observer;
 mod restart;
 mod size;
 mod stage;
+mod verdict;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +78,11 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     ));
     let crashes = crash::measure(&stage, args.canaries, args.rounds).await?;
     say(format!(
+        "{} canaries that answer badly, {} times each",
+        args.canaries, args.rounds
+    ));
+    let verdicts = verdict::measure(&stage, args.canaries, args.rounds).await?;
+    say(format!(
         "{} rollouts in flight, two restarts",
         args.in_flight
     ));
@@ -92,6 +98,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     };
     let mut figures = compare(args, &ours, peer.as_ref());
     figures.extend(crashes);
+    figures.extend(verdicts);
     figures.extend(restarts);
     for canaries in &args.sizes {
         figures.extend(size::measure(*canaries).await?);

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fairlead_crds::canary::{Canary, CanaryPhase, EvidenceStatus, RunOutcome};
+use fairlead_tests::callers::{Called, Callers, Division};
 use serde_json::{Value, json};
 
-use crate::callers::Callers;
 use crate::stage::{Scene, Stage};
 
 /// Two steps, and only the comparison to say whether they are good.
@@ -21,11 +21,25 @@ async fn apply(scene: &Scene, interval: &str, steps: Value) -> Result<()> {
         .await
 }
 
+/// Calls the scene's target.
+async fn call(scene: &Scene, number: u8, rate: f64, bad: f64) -> Result<Callers> {
+    let called = Called {
+        namespace: scene.namespace.clone(),
+        target: "podinfo".to_owned(),
+        rate,
+        bad,
+        division: Division::Even,
+    };
+    let history = scene.history.clone();
+    let weight = move || history.weights().last().copied().unwrap_or(0).into();
+    Callers::start(&scene.client, called, number, weight).await
+}
+
 #[expect(clippy::print_stdout, reason = "the time is the result")]
 pub(crate) async fn harm_ends_a_run_at_once(stage: &Stage) -> Result<()> {
     let scene = stage.scene("harmed").await?;
     apply(&scene, "5m", json!([10, 50])).await?;
-    let callers = Callers::start(&scene, 1, 100.0, 0.5).await?;
+    let callers = call(&scene, 1, 100.0, 0.5).await?;
     let _operator = scene.operator.start(None)?;
     scene.until_phase(CanaryPhase::Initialized).await?;
     scene.apply_target("podinfo:2").await?;
@@ -73,7 +87,7 @@ pub(crate) async fn an_equal_version_is_promoted_in_spite_of_a_restart(
 ) -> Result<()> {
     let scene = stage.scene("equal").await?;
     apply(&scene, "8s", json!([20, 40])).await?;
-    let callers = Callers::start(&scene, 2, 2000.0, 0.01).await?;
+    let callers = call(&scene, 2, 2000.0, 0.01).await?;
     let mut operator = scene.operator.start(None)?;
     scene.until_phase(CanaryPhase::Initialized).await?;
     scene.apply_target("podinfo:2").await?;
@@ -120,7 +134,7 @@ pub(crate) async fn an_equal_version_is_promoted_in_spite_of_a_restart(
 pub(crate) async fn without_requests_nothing_passes(stage: &Stage) -> Result<()> {
     let scene = stage.scene("uncalled").await?;
     apply(&scene, "1s", json!([50])).await?;
-    let _callers = Callers::start(&scene, 3, 0.0, 0.0).await?;
+    let _callers = call(&scene, 3, 0.0, 0.0).await?;
     let _operator = scene.operator.start(None)?;
     scene.until_phase(CanaryPhase::Initialized).await?;
     scene.apply_target("podinfo:2").await?;

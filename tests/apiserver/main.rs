@@ -5,7 +5,6 @@
 //! API server's own history of weights and endpoints.
 
 mod affinity;
-mod callers;
 mod chosen;
 mod edits;
 mod fairlead;

@@ -4,6 +4,7 @@
 
 pub mod apiserver;
 pub mod built;
+pub mod callers;
 pub mod certificates;
 pub mod cluster;
 pub mod console;

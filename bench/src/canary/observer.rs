@@ -19,6 +19,7 @@ use super::stage::PATIENCE;
 pub(crate) type Weights = Vec<(Instant, i64)>;
 
 /// Sees the weights of all canaries; their names differ.
+#[derive(Clone)]
 pub(crate) struct Observer {
     seen: watch::Receiver<HashMap<String, Weights>>,
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use fairlead_runtime::clock;
+use fairlead_tests::console::say;
 use fairlead_tests::figure::Figure;
 use fairlead_tests::wait;
 use futures::future::try_join_all;
@@ -11,6 +12,7 @@ use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::INTERVAL;
+use super::audit::Requests;
 use super::stage::{PATIENCE, Stage, home};
 use crate::sample;
 
@@ -71,7 +73,7 @@ async fn restart(
         .iter()
         .map(|name| Some(*stage.world.conditions(name).asked.last()? + INTERVAL))
         .collect();
-    let started = clock::instant();
+    let (started, requests) = (clock::instant(), Requests::from_now(stage)?);
     *operator = stage.start()?;
     let mut late = Vec::new();
     for (name, due) in names.iter().zip(due) {
@@ -79,6 +81,10 @@ async fn restart(
         let asked = asked_after(stage, name, started).await?;
         let late_by = asked.saturating_duration_since(due.max(started));
         late.push(late_by.as_secs_f64());
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    for (kind, number) in requests.by_kind()? {
+        say(format!("    in the first {seconds:.1} s: {number} {kind}"));
     }
     Ok(late)
 }

@@ -128,20 +128,29 @@ impl Stage {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
-    /// Makes a canary with its target, and waits until it is initialized.
+    /// Makes a canary that climbs by steps while a metric is good, with its target, and waits until
+    /// it is initialized.
     pub(crate) async fn initialize(&self, name: &str, step: u8, max: u8) -> Result<()> {
+        let analysis = format!(
+            "{{interval: {}s, threshold: 1, stepWeight: {step}, maxWeight: {max}, \
+             metrics: [{{name: request-success-rate, interval: 1m, thresholdRange: {{min: 99}}}}]}}",
+            INTERVAL.as_secs()
+        );
+        self.initialize_by(name, &analysis).await
+    }
+
+    /// The same, with an analysis of one's own, in YAML's flow style.
+    pub(crate) async fn initialize_by(&self, name: &str, analysis: &str) -> Result<()> {
         let namespace = home(name);
         make_namespace(&self.client, &namespace).await?;
         self.release(name, 1).await?;
-        let (address, seconds) = (&self.address, INTERVAL.as_secs());
+        let address = &self.address;
         let canary = format!(
             "apiVersion: flagger.app/v1beta1\nkind: Canary\n\
              metadata: {{name: {name}, namespace: {namespace}}}\n\
              spec:\n  targetRef: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}\n  \
              progressDeadlineSeconds: 120\n  service: {{port: 9898}}\n  \
-             metricsServer: {address}/{name}\n  analysis:\n    interval: {seconds}s\n    \
-             threshold: 1\n    stepWeight: {step}\n    maxWeight: {max}\n    metrics:\n      \
-             - {{name: request-success-rate, interval: 1m, thresholdRange: {{min: 99}}}}\n"
+             metricsServer: {address}/{name}\n  analysis: {analysis}\n"
         );
         manifest::apply(&self.client, &canary).await?;
         self.until_phase(name, CanaryPhase::Initialized).await
