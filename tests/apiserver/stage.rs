@@ -103,6 +103,7 @@ impl Stage {
                 namespace: namespace.to_owned(),
                 pod: "operator".to_owned(),
                 collector: String::new(),
+                trusts_stamps: false,
                 metrics_server: format!("{}/{namespace}", self.address),
                 log: self
                     .server
