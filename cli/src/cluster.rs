@@ -29,6 +29,19 @@ pub(crate) enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The right to a command is missing.
+    #[error(
+        "{who} may not give the command `{verb}` to Canary `{canary}`; a Role with this rule \
+         allows it: {{apiGroups: [flagger.app], resources: [canaries], verbs: [{verb}]}}"
+    )]
+    NoRight {
+        /// Who asked.
+        who: String,
+        /// For what.
+        verb: &'static str,
+        /// Namespace and name.
+        canary: String,
+    },
     /// The kind does not exist.
     #[error(
         "this cluster knows no Canaries; install Fairlead: helm install fairlead charts/fairlead \
