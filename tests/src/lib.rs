@@ -5,6 +5,7 @@
 pub mod apiserver;
 pub mod built;
 pub mod certificates;
+pub mod chart;
 pub mod cluster;
 pub mod console;
 pub mod control_plane;
