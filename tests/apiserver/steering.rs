@@ -150,6 +150,11 @@ rules: [{apiGroups: [flagger.app], resources: [canaries], verbs: [get, list, wat
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
+metadata: {name: canary-reader}
+rules: [{apiGroups: [flagger.app], resources: [canaries], verbs: [get, list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
 metadata: {name: canary-brake}
 rules: [{apiGroups: [flagger.app], resources: [canaries], verbs: [pause, resume]}]
 ";
@@ -164,13 +169,14 @@ async fn only_who_may_steer_steers_and_is_named_for_it() -> Result<()> {
         ("alice", &["canary-editor", "fairlead-steer"][..]),
         ("bob", &["canary-editor", "canary-brake"]),
         ("mallory", &["canary-editor"]),
+        ("carol", &["canary-reader", "fairlead-steer"]),
     ];
     let mut known = Vec::new();
     for (name, roles) in people {
         known.push(Person::new(&stage, &scene, name, roles).await?);
     }
-    let [alice, bob, mallory] = &known[..] else {
-        bail!("three were made")
+    let [alice, bob, mallory, carol] = &known[..] else {
+        bail!("four were made")
     };
 
     // A run that stands at its first weight, so that there is something to steer.
@@ -189,6 +195,10 @@ async fn only_who_may_steer_steers_and_is_named_for_it() -> Result<()> {
     };
     scene.until("the first weight", first).await?;
     without_policies(&scene, alice, mallory).await?;
+    let (exit, told) = carol.fairlead("canary pause podinfo").await?;
+    let cannot = "to annotate Canary `guarded/podinfo`; ask for that right";
+    ensure!(exit == 5 && told.contains(cannot), "{exit}: {told}");
+    ensure!(told.ends_with("in the namespace \"guarded\"\n"), "{told}");
     drop(operator);
 
     scene.operator.trusts_stamps = true;

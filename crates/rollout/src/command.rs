@@ -100,7 +100,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The word that names it.
+    /// The word that names it, and the right to it: the chart lists them in `fairlead.commands`,
+    /// and its policy refuses any other.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Pause => "pause",
