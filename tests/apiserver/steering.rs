@@ -116,6 +116,12 @@ fn the_chart_renders_what_the_api_server_has_and_the_values_ask_for() -> Result<
     let checked = checked.concat();
     let stamping = ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
     let stamped = [&role[..], &stamping, &checked[1..]].concat();
+    let guarded = [
+        &role[..],
+        &["ValidatingAdmissionPolicy"; 2],
+        &["ValidatingAdmissionPolicyBinding"; 2],
+    ];
+    let guarded = guarded.concat();
     let kind = "--api-versions=admissionregistration.k8s.io/v1";
     let asked = "--api-versions=apps/v1/Deployment";
     let validating = format!("{kind}/ValidatingAdmissionPolicy");
@@ -125,6 +131,7 @@ fn the_chart_renders_what_the_api_server_has_and_the_values_ask_for() -> Result<
         (&["--kube-version=1.30.1-eks.3"], &checked),
         (&[STAMPED], &stamped),
         (&[STAMPED, UNCHECKED], &role),
+        (&[CHECKED, "--set=steering.guardSpec=true"], &guarded),
         // An API server that was asked, and has not all that its version could have.
         (&[STAMPED, asked], &role),
         (&[STAMPED, asked, &validating], &checked),
@@ -134,6 +141,13 @@ fn the_chart_renders_what_the_api_server_has_and_the_values_ask_for() -> Result<
         let trusts = chart::render(arguments)?.contains("FAIRLEAD_TRUST_COMMAND_STAMPS");
         ensure!(trusts == (expected.len() > 1), "{arguments:?}: {trusts}");
     }
+    let impossible = rendered(&[UNCHECKED, "--set=steering.guardSpec=true"]);
+    let why = impossible.err().map(|error| error.to_string());
+    let why = why.unwrap_or_default();
+    ensure!(
+        why.contains("steering.guardSpec needs steering.admission"),
+        "{why}"
+    );
     for (aggregate, expected) in [("true", 2), ("false", 0)] {
         let yaml = rendered(&[&format!("--set=steering.aggregate={aggregate}")])?;
         let found = yaml.matches("/aggregate-to-").count();
@@ -208,8 +222,11 @@ async fn only_who_may_steer_steers_and_is_named_for_it() -> Result<()> {
     every_command_needs_its_right(alice, mallory).await?;
     where_stamps_are_only_checked(&scene, alice, bob, mallory).await?;
 
-    stage.apply(&rendered(&[STAMPED])?).await?;
+    stage
+        .apply(&rendered(&[STAMPED, "--set=steering.guardSpec=true"])?)
+        .await?;
     until_stamping(alice).await?;
+    the_spec_is_guarded_if_asked(alice, bob).await?;
     where_all_are_stamped(&scene, alice, bob, mallory).await
 }
 
@@ -358,6 +375,28 @@ async fn where_all_are_stamped(
         "{tokens:?}"
     );
     scene.check_rest("podinfo:2").await
+}
+
+/// Who may pause cannot promote by the spec, where that is to be so.
+async fn the_spec_is_guarded_if_asked(alice: &Person, bob: &Person) -> Result<()> {
+    let skip = Patch::Merge(json!({ "spec": { "skipAnalysis": true } }));
+    let dry = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    until(async || bob.canaries.patch("podinfo", &dry, &skip).await.is_err()).await?;
+    let refused = bob.canaries.patch("podinfo", &dry, &skip).await;
+    let told = refused.err().map(|error| error.to_string());
+    let told = told.unwrap_or_default();
+    let may_not = "`bob` may not change the spec of Canary `guarded/podinfo`";
+    ensure!(
+        told.contains(may_not) && told.contains("verbs: [edit-spec]"),
+        "{told}"
+    );
+    alice.canaries.patch("podinfo", &dry, &skip).await?;
+    let note = Patch::Merge(json!({ "metadata": { "annotations": { "note": "of bob" } } }));
+    bob.canaries.patch("podinfo", &dry, &note).await?;
+    Ok(())
 }
 
 /// Waits until the API server heeds the policy; it tells nobody when it does.

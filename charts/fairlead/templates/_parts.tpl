@@ -162,10 +162,11 @@ true
 {{- if .Values.steering.admission }}{{ include "fairlead.admits" (list . "ValidatingAdmissionPolicy" "1.30") }}{{ end -}}
 {{- end -}}
 
+{{/* What the policies look at. Call with the operations. */}}
 {{- define "fairlead.steering.canaries" -}}
 resourceRules:
   - apiGroups: [flagger.app]
     apiVersions: ["*"]
-    operations: [CREATE, UPDATE]
+    operations: [{{ . }}]
     resources: [canaries]
 {{- end -}}
