@@ -7,6 +7,7 @@ mod get;
 mod history;
 mod manifest;
 mod plan;
+mod right;
 mod simulate;
 mod steer;
 mod summary;

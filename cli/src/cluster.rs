@@ -21,13 +21,27 @@ pub(crate) enum Error {
         source: Box<kube::Error>,
     },
     /// The rights are missing.
-    #[error("the cluster does not allow you to {what}; ask for that right, or change --context")]
+    #[error(
+        "the cluster does not allow you to {what}; ask for that right, or change --context: {why}"
+    )]
     Denied {
         /// What.
         what: String,
-        /// Its answer.
-        #[source]
-        source: Box<kube::Error>,
+        /// Its words.
+        why: String,
+    },
+    /// The right to a command is missing.
+    #[error(
+        "{who} may not give the command `{verb}` to Canary `{canary}`; a Role with this rule \
+         allows it: {{apiGroups: [flagger.app], resources: [canaries], verbs: [{verb}]}}"
+    )]
+    NoRight {
+        /// Who asked.
+        who: String,
+        /// For what.
+        verb: &'static str,
+        /// Namespace and name.
+        canary: String,
     },
     /// The kind does not exist.
     #[error(
@@ -122,18 +136,19 @@ impl Cluster {
         let source = Box::new(source);
         let what = what.to_owned();
         match &*source {
+            // Its words are for people; the whole answer is not.
             // For a kind that it does not know the API server answers in plain text: only the
             // code can be relied on.
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                Error::Denied { what, source }
-            }
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => Error::Denied {
+                what,
+                why: status.message.clone(),
+            },
             kube::Error::Api(status) if status.code == 404 => match &status.details {
                 Some(details) if details.kind == "namespaces" => Error::NoNamespace {
                     name: details.name.clone(),
                 },
                 Some(_) | None => Error::NotInstalled,
             },
-            // Its words are for people; the whole answer is not.
             kube::Error::Api(status) => Error::Refused {
                 what,
                 why: status.message.clone(),

@@ -44,7 +44,8 @@ impl Exit {
             Some(
                 cluster::Error::Kubeconfig(_)
                 | cluster::Error::Unreachable { .. }
-                | cluster::Error::Denied { .. },
+                | cluster::Error::Denied { .. }
+                | cluster::Error::NoRight { .. },
             ) => Self::NoAccess,
             Some(cluster::Error::TimedOut { .. }) => Self::TimedOut,
             Some(cluster::Error::Refused { .. } | cluster::Error::Api { .. }) | None => {

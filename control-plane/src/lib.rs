@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fairlead_controller::client as cluster;
+use fairlead_controller::kinds;
 use fairlead_runtime::admin::Admin;
 use fairlead_runtime::tasks::Tasks;
 use fairlead_translate::Mesh;
@@ -103,7 +103,7 @@ pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> any
         .filter_map(config::resource)
         .collect();
     tokio::select! {
-        () = cluster::wait_for_kinds(&mesh.client, &resources, &kinds) => {}
+        () = kinds::wait_for_kinds(&mesh.client, &resources, &kinds) => {}
         () = tasks.token().cancelled() => {}
     }
     registry::watch::start(&tasks, &mesh.client, &mesh.live, &args.namespace);

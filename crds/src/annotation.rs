@@ -69,6 +69,9 @@ pub const RECONCILE_FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
 pub const SPEC_HASH: &str = "fairlead.dev/spec-hash";
 /// A command to a rollout, `verb[=value]@id`, carried out once.
 pub const COMMAND: &str = "fairlead.dev/command";
+/// Who gave it, `USER COMMAND`; of another command it says nothing. Proof only where admission
+/// lets nothing but the truth in.
+pub const COMMANDED_BY: &str = "fairlead.dev/commanded-by";
 /// The revision of the canary that an object was made for.
 pub const REVISION: &str = "fairlead.dev/revision";
 /// When the pods of a workload were asked to restart.

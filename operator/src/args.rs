@@ -37,6 +37,10 @@ pub struct Args {
     /// Refuses templates and alert providers of another namespace than the Canary's.
     #[arg(long, env = "FAIRLEAD_NO_CROSS_NAMESPACE_REFS")]
     pub no_cross_namespace_refs: bool,
+    /// Takes the annotation `fairlead.dev/commanded-by` for proof of who gave a command: right where
+    /// the admission policies of the chart let only true ones in.
+    #[arg(long, env = "FAIRLEAD_TRUST_COMMAND_STAMPS")]
+    pub trust_command_stamps: bool,
     /// File that says how to reach the API server; by default that of `KUBECONFIG`, else the
     /// cluster of the pod.
     #[arg(long)]

@@ -35,7 +35,7 @@ mod rival;
 mod share;
 mod sight;
 mod status;
-mod steer;
+pub mod steer;
 mod steps;
 mod strategy;
 pub mod takeover;
@@ -68,6 +68,7 @@ use self::look::Look;
 use self::measure::Sources;
 use self::memory::Memory;
 use self::rival::rival;
+use self::steer::Stamps;
 use self::validate::Limits;
 use crate::analysis::mesh::Mesh;
 use crate::router::Routers;
@@ -88,6 +89,7 @@ struct Context {
     store: Store<Guarded>,
     directory: Arc<Directory>,
     limits: Limits,
+    stamps: Stamps,
     sources: Sources,
     desk: Desk,
     memory: Arc<Memory>,

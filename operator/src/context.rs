@@ -7,6 +7,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Alerts, Args, Images};
+use crate::canary::steer::Stamps;
 use crate::canary::validate::References;
 use crate::outgoing::address::Permission;
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub mesh_provider: String,
     /// Where templates and alert providers of a Canary may be.
     pub references: References,
+    /// What tells who gave a command.
+    pub stamps: Stamps,
     /// Shortest interval between two analyses.
     pub control_loop_min_interval: Duration,
     /// The one namespace to look at; all when `None`.
@@ -68,6 +71,11 @@ impl From<&Args> for Settings {
                 References::OwnNamespace
             } else {
                 References::Anywhere
+            },
+            stamps: if args.trust_command_stamps {
+                Stamps::Checked
+            } else {
+                Stamps::Unchecked
             },
             control_loop_min_interval: args.control_loop_min_interval,
             watch_namespace: args

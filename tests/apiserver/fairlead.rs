@@ -1,5 +1,6 @@
 //! `fairlead` as a person or a pipeline runs it.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
@@ -10,10 +11,19 @@ use crate::stage::Scene;
 
 /// Runs `fairlead` in the namespace of a scene; its exit code, and all that it said.
 pub(crate) async fn fairlead(scene: &Scene, arguments: &str) -> Result<(i32, String)> {
+    fairlead_as(&scene.operator.kubeconfig, &scene.namespace, arguments).await
+}
+
+/// The same as somebody in a namespace.
+pub(crate) async fn fairlead_as(
+    kubeconfig: &Path,
+    namespace: &str,
+    arguments: &str,
+) -> Result<(i32, String)> {
     let output = tokio::process::Command::new(binary("fairlead")?)
-        .env("KUBECONFIG", &scene.operator.kubeconfig)
+        .env("KUBECONFIG", kubeconfig)
         .args(arguments.split(' '))
-        .args(["--namespace", &scene.namespace])
+        .args(["--namespace", namespace])
         .stdin(Stdio::null())
         .output()
         .await?;

@@ -21,6 +21,7 @@ mod providers;
 mod rules;
 mod scalers;
 mod stage;
+mod steering;
 mod steps;
 mod stories;
 mod takeover;

@@ -1,9 +1,10 @@
 //! One API server for all stories, and the objects that each of them begins with.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use fairlead_crds::canary::{Canary, CanaryPhase};
+use fairlead_crds::canary::{Canary, CanaryPhase, CommandStatus};
 use fairlead_tests::{ApiServer, manifest, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -73,6 +74,16 @@ impl Stage {
         })
     }
 
+    /// Applies objects as an administrator.
+    pub(crate) async fn apply(&self, yaml: &str) -> Result<()> {
+        manifest::apply(&self.client, yaml).await
+    }
+
+    /// Where a user finds the API server, with no right that nobody gives him.
+    pub(crate) fn user(&self, name: &str) -> Result<PathBuf> {
+        self.server.kubeconfig_of_user(name)
+    }
+
     /// Sets a scene in a namespace of its own: a Deployment, and players around it.
     pub(crate) async fn scene(&self, namespace: &str) -> Result<Scene> {
         self.scene_of(namespace, Target::Deployment).await
@@ -103,6 +114,7 @@ impl Stage {
                 namespace: namespace.to_owned(),
                 pod: "operator".to_owned(),
                 collector: String::new(),
+                trusts_stamps: false,
                 metrics_server: format!("{}/{namespace}", self.address),
                 log: self
                     .server
@@ -425,4 +437,17 @@ pub(crate) fn weight(canary: &Canary) -> Option<i64> {
 /// The name of an object, for messages.
 pub(crate) fn name(canary: &Canary) -> String {
     canary.name_any()
+}
+
+/// Whether a command is the one that was seen last.
+pub(crate) fn has_heard(canary: &Canary, token: &str) -> bool {
+    let status = canary.status.as_ref();
+    status.and_then(|status| status.last_handled.as_deref()) == Some(token)
+}
+
+/// What became of the command that was seen last.
+pub(crate) fn newest_command(canary: &Canary) -> Result<CommandStatus> {
+    let rollout = canary.status.clone().unwrap_or_default().rollout;
+    let commands = rollout.unwrap_or_default().commands;
+    commands.into_iter().next().context("no command")
 }

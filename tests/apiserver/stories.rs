@@ -1,12 +1,12 @@
 //! What users see: rollouts, and what goes wrong with them, each told where they look.
 
-use anyhow::{Context as _, Result, ensure};
-use fairlead_crds::canary::{Canary, CanaryPhase, CommandStatus, Number, RunOutcome};
+use anyhow::{Result, ensure};
+use fairlead_crds::canary::{Canary, CanaryPhase, Number, RunOutcome};
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
-use crate::stage::{Stage, name, ready_reason, weight};
+use crate::stage::{Stage, has_heard, name, newest_command, ready_reason, weight};
 use crate::{
     affinity, chosen, edits, foretold, hooks, judgement, kept, kinds, migrate, promotion,
     providers, scalers, steps, takeover, traces,
@@ -385,8 +385,8 @@ async fn a_person_steers_a_run_and_the_status_tells(stage: &Stage) -> Result<()>
     let _operator = scene.operator.start(None)?;
     scene.until_phase(CanaryPhase::Initialized).await?;
     scene.command("pause@1").await?;
-    let refused = scene.until("the refusal", |canary| last(canary, "pause@1"));
-    let why = handled(&refused.await?)?.refused.unwrap_or_default();
+    let refused = scene.until("the refusal", |canary| has_heard(canary, "pause@1"));
+    let why = newest_command(&refused.await?)?.refused.unwrap_or_default();
     ensure!(why.contains("`spec.suspend: true`"), "{why}");
 
     scene.apply_target("podinfo:2").await?;
@@ -405,14 +405,14 @@ async fn a_person_steers_a_run_and_the_status_tells(stage: &Stage) -> Result<()>
     // Git puts an old command back: nothing comes of it.
     scene.command("pause@2").await?;
     scene
-        .until("the old one", |canary| last(canary, "pause@2"))
+        .until("the old one", |canary| has_heard(canary, "pause@2"))
         .await?;
     scene.command("promote@4").await?;
     let canary = scene.until_phase(CanaryPhase::Succeeded).await?;
     scene.check_rest("podinfo:2").await?;
     let weights = scene.history.weights();
     ensure!(weights == [0, 25, 40, 0], "the weights were {weights:?}");
-    let by = handled(&canary)?.by;
+    let by = newest_command(&canary)?.by;
     ensure!(by.as_deref() == Some("a-person"), "{by:?}");
     let history = canary.status.unwrap_or_default().history;
     let run = &history[0];
@@ -424,17 +424,4 @@ async fn a_person_steers_a_run_and_the_status_tells(stage: &Stage) -> Result<()>
         ensure!(times == 1, "{decision} is told {times} times: {told:?}");
     }
     Ok(())
-}
-
-/// Whether a command is the one that was seen last.
-fn last(canary: &Canary, token: &str) -> bool {
-    let status = canary.status.as_ref();
-    status.and_then(|status| status.last_handled.as_deref()) == Some(token)
-}
-
-/// What became of the command that was seen last.
-fn handled(canary: &Canary) -> Result<CommandStatus> {
-    let rollout = canary.status.clone().unwrap_or_default().rollout;
-    let commands = rollout.unwrap_or_default().commands;
-    commands.into_iter().next().context("no command")
 }

@@ -114,9 +114,21 @@ impl ApiServer {
     /// # Errors
     /// When it cannot be made.
     pub fn kubeconfig_of(&self, name: &str) -> Result<PathBuf> {
+        self.kubeconfig_in(name, Some("system:masters"))
+    }
+
+    /// The path of the kubeconfig of a user who has no right that nobody gives him.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn kubeconfig_of_user(&self, name: &str) -> Result<PathBuf> {
+        self.kubeconfig_in(name, None)
+    }
+
+    fn kubeconfig_in(&self, name: &str, group: Option<&str>) -> Result<PathBuf> {
         let user = Subject {
             name,
-            group: Some("system:masters"),
+            group,
             hosts: &[],
         };
         let file = format!("{name}.kubeconfig");

@@ -6,6 +6,7 @@ pub mod apiserver;
 pub mod built;
 pub mod callers;
 pub mod certificates;
+pub mod chart;
 pub mod cluster;
 pub mod console;
 pub mod control_plane;

@@ -17,6 +17,8 @@ pub struct Operator {
     pub namespace: String,
     /// Its pod's name: one that is started again under another name waits for the lease.
     pub pod: String,
+    /// Whether admission lets only true stamps of commands in.
+    pub trusts_stamps: bool,
     /// Where metrics are asked for.
     pub metrics_server: String,
     /// The OTLP collector of its traces; none when empty.
@@ -65,6 +67,7 @@ impl Operator {
             .arg("--admin-address=127.0.0.1:0")
             .arg("--control-plane-image=none")
             .arg("--proxy-image=none")
+            .args(self.trusts_stamps.then_some("--trust-command-stamps"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

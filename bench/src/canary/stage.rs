@@ -93,6 +93,7 @@ impl Stage {
         match &self.controller {
             Controller::Fairlead => Operator {
                 collector: String::new(),
+                trusts_stamps: false,
                 kubeconfig,
                 namespace: String::new(),
                 // Each start is another pod's, as when a node is lost.

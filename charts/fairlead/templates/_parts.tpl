@@ -137,3 +137,36 @@ subjects:
     name: {{ $name }}
     namespace: {{ $root.Release.Namespace }}
 {{- end }}
+
+{{/* What a Canary can be commanded; each is a verb that a Role can give. */}}
+{{- define "fairlead.commands" -}}
+pause, resume, promote, promote-full, abort, retry, set-weight, adopt, rollback-to
+{{- end -}}
+
+{{/*
+Whether the API server has a kind of admissionregistration.k8s.io/v1: true, or nothing. Where none is
+asked, as by `helm template`, no kinds are known, and the version (--kube-version) decides.
+Call with (list . kind "version that has it").
+*/}}
+{{- define "fairlead.admits" -}}
+{{- $capabilities := (index . 0).Capabilities -}}
+{{- if $capabilities.APIVersions.Has "apps/v1/Deployment" -}}
+{{- if $capabilities.APIVersions.Has (printf "admissionregistration.k8s.io/v1/%s" (index . 1)) }}true{{ end -}}
+{{- else if semverCompare (printf ">=%s-0" (index . 2)) $capabilities.KubeVersion.Version -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* Whether commands are checked when they are written: true, or nothing. */}}
+{{- define "fairlead.steering.checked" -}}
+{{- if .Values.steering.admission }}{{ include "fairlead.admits" (list . "ValidatingAdmissionPolicy" "1.30") }}{{ end -}}
+{{- end -}}
+
+{{/* What the policies look at. Call with the operations. */}}
+{{- define "fairlead.steering.canaries" -}}
+resourceRules:
+  - apiGroups: [flagger.app]
+    apiVersions: ["*"]
+    operations: [{{ . }}]
+    resources: [canaries]
+{{- end -}}

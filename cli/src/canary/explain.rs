@@ -202,8 +202,16 @@ fn draw(explanation: &Explanation, style: Style) -> String {
     }
     for command in &explanation.commands {
         let by = command.by.as_deref().unwrap_or("somebody");
+        let proof = if command.verified {
+            ""
+        } else {
+            " (unverified)"
+        };
         let fate = command.refused.as_deref().unwrap_or("carried out");
-        say("command", &format!("{} by {by}: {fate}", command.command));
+        say(
+            "command",
+            &format!("{} by {by}{proof}: {fate}", command.command),
+        );
     }
     if let Some(share) = &explanation.observed_share {
         say("share", &summary::share(share));

@@ -1,16 +1,15 @@
 //! Leaves a command on a Canary and waits for what the operator makes of it.
 
 use anyhow::Result;
-use fairlead_crds::annotation::COMMAND;
+use fairlead_crds::annotation::{COMMAND, COMMANDED_BY};
 use fairlead_crds::canary::{Canary, CommandStatus};
 use fairlead_rollout::{Command, Verb};
 use fairlead_runtime::clock;
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{Canaries, follow};
+use super::{Canaries, follow, right};
 use crate::args::{Output, Steer};
 use crate::cluster::Error;
 use crate::exit::Exit;
@@ -31,16 +30,19 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     let Steer { name, timeout } = steer;
     canaries.read(&name).await?;
+    let user = right::user(canaries).await;
+    right::check(canaries, user.as_deref(), &verb, &name).await?;
     let command = Command {
         verb,
         id: id(clock::now()),
     };
     let token = command.to_string();
     let params = PatchParams {
-        field_manager: Some(manager(user(canaries).await.as_deref())),
+        field_manager: Some(manager(user.as_deref())),
         ..PatchParams::default()
     };
-    let patch = json!({ "metadata": { "annotations": { COMMAND: token } } });
+    let stamp = user.map(|user| format!("{user} {token}"));
+    let patch = json!({ "metadata": { "annotations": { COMMAND: token, COMMANDED_BY: stamp } } });
     let what = format!("annotate Canary `{}/{name}`", canaries.cluster.namespace);
     canaries
         .api
@@ -74,14 +76,6 @@ fn answer(canary: &Canary, token: &str) -> Option<CommandStatus> {
     let rollout = canary.status.as_ref()?.rollout.as_ref()?;
     let handled = rollout.commands.iter();
     handled.clone().find(|one| one.command == token).cloned()
-}
-
-/// Who this is, as the cluster knows it; only for the record, so that not knowing is no error.
-async fn user(canaries: &Canaries) -> Option<String> {
-    let reviews: Api<SelfSubjectReview> = Api::all(canaries.cluster.client.clone());
-    let review = SelfSubjectReview::default();
-    let reviewed = reviews.create(&PostParams::default(), &review).await.ok()?;
-    reviewed.status?.user_info?.username
 }
 
 fn manager(user: Option<&str>) -> String {

@@ -146,7 +146,7 @@ pub(super) mod tests {
                 "lastHandled": "pause@2",
                 "conditions": [
                     condition("Ready", "paused: `resume` goes on, `abort` gives up"),
-                    condition("Paused", "paused by fairlead-cli:alice: `resume` goes on"),
+                    condition("Paused", "paused by alice: `resume` goes on"),
                 ],
                 "rollout": {
                     "promotedRevision": "r1",
@@ -154,7 +154,7 @@ pub(super) mod tests {
                     "paused": true,
                     "run": { "id": 2, "revision": "r2", "weight": 25, "failedChecks": 1 },
                     "commands": [
-                        { "command": "pause@2", "by": "fairlead-cli:alice", "at": at(30) },
+                        { "command": "pause@2", "by": "alice", "verified": true, "at": at(30) },
                         {
                             "command": "retry@1", "by": "git", "at": at(20),
                             "refused": "retry makes no sense now: it has not failed",

@@ -13,17 +13,44 @@ use crate::weight::Weight;
 /// Longer texts are cut; an annotation may hold much more than a status should repeat.
 const MOST_CHARACTERS: usize = 128;
 
+/// Who gave a command, and how far that can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The user whom the API server knew when it let the command in.
+    Verified(String),
+    /// The name that whoever gave it chose to write under.
+    Claimed(String),
+}
+
+impl Author {
+    /// The name alone.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Verified(name) | Self::Claimed(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verified(name) => f.write_str(name),
+            Self::Claimed(name) => write!(f, "{name} (unverified)"),
+        }
+    }
+}
+
 /// A command as it was found, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     token: String,
     /// Who asked, when that is known.
-    pub by: Option<String>,
+    pub by: Option<Author>,
 }
 
 impl Request {
     /// A request; of an overlong text only the beginning counts.
-    pub fn new(text: &str, by: Option<String>) -> Self {
+    pub fn new(text: &str, by: Option<Author>) -> Self {
         Self {
             token: text.trim().chars().take(MOST_CHARACTERS).collect(),
             by,
@@ -42,7 +69,7 @@ pub struct Handled {
     /// Its text.
     pub token: String,
     /// Who asked, when that is known.
-    pub by: Option<String>,
+    pub by: Option<Author>,
     /// When it was handled.
     pub at: Timestamp,
     /// Why it was not carried out.
@@ -73,7 +100,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The word that names it.
+    /// The word that names it, and the right to it: the chart lists them in `fairlead.commands`,
+    /// and its policy refuses any other.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Pause => "pause",

@@ -29,7 +29,7 @@ mod step;
 mod strategy;
 mod weight;
 
-pub use command::{Command, Handled, Request, UnreadableCommand, Verb};
+pub use command::{Author, Command, Handled, Request, UnreadableCommand, Verb};
 pub use effect::{Decision, Effect, Requeue};
 pub use event::{Event, Reason, Severity};
 pub use observation::{Answer, Counted, Inheritance, Observation, Readiness, Revision, Role};

@@ -167,8 +167,12 @@ pub enum ShortcutStatus {
 pub struct CommandStatus {
     /// The command, as it stood in the annotation.
     pub command: String,
-    /// The field manager that wrote it, when that is known.
+    /// Who gave it, when that is known: the user, if `verified`; else the field manager that wrote
+    /// it, a name that anybody can choose.
     pub by: Option<String>,
+    /// Whether the API server confirmed who gave it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub verified: bool,
     /// When it was handled.
     pub at: MicroTime,
     /// Why it was not carried out.

@@ -114,7 +114,7 @@ impl<'a> Look<'a> {
         let heard = Heard {
             answers,
             counted: self.context.sources.mesh.counted(&uid),
-            command: steer::request(&self.canary),
+            command: steer::request(&self.canary, self.context.stamps),
         };
         let known = self.known(grounds, &before);
         let grounds = match (known.is_nothing(), self.is_current) {

@@ -372,7 +372,7 @@ pub(super) fn conclude(status: &mut CanaryStatus, report: &Report<'_>) {
 #[cfg(test)]
 mod tests {
     use fairlead_crds::is_true;
-    use fairlead_rollout::{Bake, Handled, Shortcut};
+    use fairlead_rollout::{Author, Bake, Handled, Shortcut};
 
     use super::*;
 
@@ -419,7 +419,7 @@ mod tests {
             paused: true,
             commands: vec![Handled {
                 token: "pause@1".to_owned(),
-                by: Some("a person".to_owned()),
+                by: Some(Author::Verified("a person".to_owned())),
                 at: now,
                 refused: Some("it is late".to_owned()),
             }],

@@ -1,24 +1,53 @@
 //! The command that a person left on a Canary, and who left it. Pure.
 //!
-//! The machine decides what becomes of it. Who it was stands in the object's own record of who
-//! wrote which field, so that nobody has to say it of themselves.
+//! The machine decides what becomes of it. Who it was tells the stamp beside the command, where
+//! admission lets only true ones in; else only the object's record of who wrote which field, under
+//! a name of their own choice.
 
-use fairlead_crds::annotation::COMMAND;
+use fairlead_crds::annotation::{COMMAND, COMMANDED_BY};
 use fairlead_crds::canary::{Canary, CanaryStatus, CommandStatus, RolloutStatus, ShortcutStatus};
 use fairlead_crds::{ConditionStatus, ConditionType, Finding, remove_condition, set_condition};
-use fairlead_rollout::{Handled, Reason, Request, Shortcut};
+use fairlead_rollout::{Author, Handled, Reason, Request, Shortcut};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
+/// Longer names are cut, as long commands are.
+const MOST_CHARACTERS: usize = 128;
+
+/// What stamps are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamps {
+    /// Admission lets only true ones in.
+    Checked,
+    /// Anybody can write anything.
+    Unchecked,
+}
+
 /// The command, when there is one.
-pub(super) fn request(canary: &Canary) -> Option<Request> {
-    let text = canary.annotations().get(COMMAND)?.trim();
-    (!text.is_empty()).then(|| Request::new(text, author(canary)))
+pub(super) fn request(canary: &Canary, stamps: Stamps) -> Option<Request> {
+    let written = canary.annotations().get(COMMAND)?;
+    let text = written.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let stamped = match stamps {
+        Stamps::Checked => stamped(canary, written).map(Author::Verified),
+        Stamps::Unchecked => None,
+    };
+    let by = stamped.or_else(|| field_manager(canary).map(Author::Claimed));
+    Some(Request::new(text, by))
+}
+
+/// The user whom the stamp names, if it is the stamp of this command.
+fn stamped(canary: &Canary, command: &str) -> Option<String> {
+    let stamp = canary.annotations().get(COMMANDED_BY)?;
+    let user = stamp.strip_suffix(command)?.strip_suffix(' ')?;
+    (!user.is_empty()).then(|| user.chars().take(MOST_CHARACTERS).collect())
 }
 
 /// The field manager that wrote the annotation last.
-fn author(canary: &Canary) -> Option<String> {
+fn field_manager(canary: &Canary) -> Option<String> {
     let field = format!("f:{COMMAND}");
     let writers = canary.managed_fields().iter().filter(|entry| {
         entry
@@ -30,11 +59,21 @@ fn author(canary: &Canary) -> Option<String> {
     last.and_then(|entry| entry.manager.clone())
 }
 
+/// Who gave a command that was handled.
+fn author(status: &CommandStatus) -> Option<Author> {
+    let claim = if status.verified {
+        Author::Verified
+    } else {
+        Author::Claimed
+    };
+    status.by.clone().map(claim)
+}
+
 /// Reads a command that was handled.
 pub(super) fn load(status: CommandStatus) -> Handled {
     Handled {
+        by: author(&status),
         token: status.command,
-        by: status.by,
         at: status.at.0,
         refused: status.refused,
     }
@@ -44,7 +83,8 @@ pub(super) fn load(status: CommandStatus) -> Handled {
 pub(super) fn store(handled: &Handled) -> CommandStatus {
     CommandStatus {
         command: handled.token.clone(),
-        by: handled.by.clone(),
+        by: handled.by.as_ref().map(|by| by.name().to_owned()),
+        verified: matches!(handled.by, Some(Author::Verified(_))),
         at: MicroTime(handled.at),
         refused: handled.refused.clone(),
     }
@@ -90,9 +130,7 @@ fn pause(rollout: &RolloutStatus) -> Option<String> {
     let carried_out =
         |one: &&CommandStatus| one.refused.is_none() && one.command.starts_with("pause@");
     let asked = rollout.commands.iter().filter(carried_out);
-    let by = asked
-        .max_by_key(|one| one.at.0)
-        .and_then(|one| one.by.clone());
+    let by = asked.max_by_key(|one| one.at.0).and_then(author);
     rollout.paused.then(|| {
         let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
         format!("paused{by}: `resume` goes on, `abort` gives up")
@@ -152,15 +190,43 @@ mod tests {
                 ("somebody-else", "2026-01-03T00:00:00Z", &other),
             ],
         );
-        let request = request(&canary).unwrap();
-        assert_eq!(request.token(), "pause@1");
-        assert_eq!(request.by.as_deref(), Some("kubectl-annotate"));
+        for stamps in [Stamps::Checked, Stamps::Unchecked] {
+            let request = request(&canary, stamps).unwrap();
+            assert_eq!(request.token(), "pause@1");
+            let by = Author::Claimed("kubectl-annotate".to_owned());
+            assert_eq!(request.by, Some(by));
+        }
+    }
+
+    #[test]
+    fn a_stamp_counts_for_its_own_command_where_stamps_are_checked() {
+        let command = json!({ "f:fairlead.dev/command": {} });
+        let by = |command_text: &str, stamp: &str, stamps| {
+            let canary = canary(
+                &json!({ COMMAND: command_text, COMMANDED_BY: stamp }),
+                &[("kubectl", "2026-01-01T00:00:00Z", &command)],
+            );
+            request(&canary, stamps).unwrap().by.unwrap().to_string()
+        };
+        let claimed = "kubectl (unverified)";
+        let stamp = "system:serviceaccount:shop:ci bot pause@1";
+        assert_eq!(
+            by("pause@1", stamp, Stamps::Checked),
+            "system:serviceaccount:shop:ci bot"
+        );
+        assert_eq!(by(" pause@1 ", "alice  pause@1 ", Stamps::Checked), "alice");
+        assert_eq!(by("pause@1", stamp, Stamps::Unchecked), claimed);
+        for stale in ["alice resume@1", "alicepause@1", " pause@1", "pause@1", ""] {
+            assert_eq!(by("pause@1", stale, Stamps::Checked), claimed, "{stale}");
+        }
     }
 
     #[test]
     fn an_empty_command_is_none() {
-        assert_eq!(request(&canary(&json!({ COMMAND: " " }), &[])), None);
-        assert_eq!(request(&canary(&json!({}), &[])), None);
+        for annotations in [json!({ COMMAND: " " }), json!({})] {
+            let canary = canary(&annotations, &[]);
+            assert_eq!(request(&canary, Stamps::Checked), None);
+        }
     }
 
     #[test]
@@ -168,6 +234,7 @@ mod tests {
         let command = |text: &str, by: &str, second: i64, refused: Option<&str>| CommandStatus {
             command: text.to_owned(),
             by: Some(by.to_owned()),
+            verified: by == "bob",
             at: MicroTime(Timestamp::from_second(second).unwrap()),
             refused: refused.map(ToOwned::to_owned),
         };
@@ -181,6 +248,9 @@ mod tests {
             ..RolloutStatus::default()
         };
         assert!(pause(&rollout).unwrap().starts_with("paused by bob:"));
+        rollout.commands.remove(2);
+        let told = pause(&rollout).unwrap();
+        assert!(told.starts_with("paused by git (unverified):"), "{told}");
         rollout.paused = false;
         assert_eq!(pause(&rollout), None);
     }

@@ -109,6 +109,7 @@ pub fn spawn(
             provider: base.settings.mesh_provider.clone(),
             references: base.settings.references,
         },
+        stamps: base.settings.stamps,
         sources,
         desk,
         memory,

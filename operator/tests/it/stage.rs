@@ -1,13 +1,13 @@
 //! An API server with the chart's rights and our CRDs, and an operator that runs on it.
 
-use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser as _;
 use fairlead_operator::args::Args;
 use fairlead_runtime::tasks::Tasks;
-use fairlead_tests::tools::{Tools, workspace};
-use fairlead_tests::{ApiServer, manifest};
+use fairlead_tests::chart::NAMESPACE as SYSTEM;
+use fairlead_tests::tools::workspace;
+use fairlead_tests::{ApiServer, chart, manifest};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, PostParams};
@@ -15,8 +15,6 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
-/// Where the chart is installed.
-const SYSTEM: &str = "fairlead-system";
 /// How long anything may take: much longer than it does, for machines that do much else.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -46,7 +44,9 @@ impl Stage {
                 manifest::apply(&client, &crd).await.unwrap();
             }
         }
-        manifest::apply(&client, &chart()).await.unwrap();
+        // Accounts and rights.
+        let installed = chart::render(&[]).unwrap();
+        manifest::apply(&client, &installed).await.unwrap();
         Self { server, client }
     }
 
@@ -94,27 +94,4 @@ impl Operator {
         self.tasks.token().cancel();
         self.tasks.join(DEADLINE).await.unwrap();
     }
-}
-
-/// Accounts and rights, as the chart makes them.
-fn chart() -> String {
-    let tools = Tools::read().unwrap();
-    let output = Command::new(tools.path("helm").unwrap())
-        .args([
-            "template",
-            "fairlead",
-            "charts/fairlead",
-            "--namespace",
-            SYSTEM,
-        ])
-        .args(["--set", "crds.install=false"])
-        .current_dir(workspace())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
 }

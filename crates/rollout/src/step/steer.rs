@@ -13,7 +13,8 @@ use crate::state::{Round, Shortcut};
 use crate::strategy::Plan;
 use crate::weight::Weight;
 
-/// As many commands are remembered; git may show an older one again, and must not repeat it.
+/// As many commands are remembered; git may show an older one again, and must not repeat it. There
+/// are fewer verbs, so that one of them has two of these.
 const MOST_REMEMBERED: usize = 16;
 
 impl Machine<'_> {
@@ -48,7 +49,7 @@ impl Machine<'_> {
                 refused: verdict.clone().err(),
             },
         );
-        self.state.commands.truncate(MOST_REMEMBERED);
+        forget(&mut self.state.commands);
         let by = by.map(|who| format!(" by {who}")).unwrap_or_default();
         match verdict {
             Ok(verb) => self.obey(&verb, &by),
@@ -300,5 +301,87 @@ impl Machine<'_> {
             }
         }
         self.make(Move::Promote)
+    }
+}
+
+/// Forgets the oldest command of the verb that was given most often, when there are too many.
+///
+/// Whoever may give only some commands can then not make the others forgotten, and so repeated.
+fn forget(commands: &mut Vec<Handled>) {
+    while commands.len() > MOST_REMEMBERED {
+        let words: Vec<&str> = commands.iter().map(word).collect();
+        let count = |word: &str| words.iter().filter(|one| **one == word).count();
+        let most = words.iter().map(|word| count(word)).max();
+        let oldest = words.iter().rposition(|word| Some(count(word)) == most);
+        let Some(oldest) = oldest else { return };
+        commands.remove(oldest);
+    }
+}
+
+/// The verb of a command; of all that cannot be read it is the same.
+fn word(handled: &Handled) -> &'static str {
+    let command = handled.token.parse::<Command>();
+    command.map_or("", |command| command.verb.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WORDS: [&str; 10] = [
+        "pause",
+        "resume",
+        "promote",
+        "promote-full",
+        "abort",
+        "retry",
+        "set-weight=5",
+        "adopt",
+        "rollback-to",
+        "nonsense",
+    ];
+
+    fn remember(commands: &mut Vec<Handled>, token: String) {
+        let handled = Handled {
+            token,
+            by: None,
+            at: Timestamp::UNIX_EPOCH,
+            refused: None,
+        };
+        commands.insert(0, handled);
+        forget(commands);
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_command_of_each_verb_is_never_forgotten(
+            given in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..80),
+        ) {
+            let mut commands = Vec::new();
+            for (id, word) in given.iter().enumerate() {
+                remember(&mut commands, format!("{word}@{id}"));
+            }
+            prop_assert!(commands.len() == given.len().min(MOST_REMEMBERED));
+            for word in WORDS {
+                let last = given.iter().rposition(|one| *one == word);
+                let Some(last) = last else { continue };
+                let last = format!("{word}@{last}");
+                prop_assert!(commands.iter().any(|one| one.token == last), "{last}: {commands:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_commands_of_one_verb_leave_the_others_alone() {
+        let mut commands = Vec::new();
+        remember(&mut commands, "promote@1".to_owned());
+        for id in 0..100 {
+            remember(&mut commands, format!("pause@{id}"));
+        }
+        assert!(commands.iter().any(|one| one.token == "promote@1"));
+        assert!(commands.iter().any(|one| one.token == "pause@99"));
     }
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairlead_rollout::judgement::{Block, Cohorts, Confidence, Effect as Excess, Sample, Terms};
 use fairlead_rollout::{
-    Answer, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation, Phase, Plan,
-    Probe, ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split, State,
-    Strategy, Subject, Verdict, Weight, step,
+    Answer, Author, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation,
+    Phase, Plan, Probe, ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split,
+    State, Strategy, Subject, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -492,7 +492,7 @@ impl World {
             command: self
                 .command
                 .as_deref()
-                .map(|token| Request::new(token, Some("a person".to_owned()))),
+                .map(|token| Request::new(token, Some(Author::Verified("a person".to_owned())))),
         }
     }
 
