@@ -43,6 +43,9 @@ pub struct Alert {
     pub severity: Severity,
     /// When it happened.
     pub at: Timestamp,
+    /// What tells this occasion from all others, in ASCII: the same in each attempt, and for each
+    /// receiver.
+    pub key: String,
     /// What happened.
     pub text: String,
     /// More to know, name and value.

@@ -29,6 +29,10 @@ pub mod signature;
 use self::address::{Class, Permissions, Places, classify};
 use self::cluster::Known;
 
+/// The header that is the same in each attempt of one call, so that the receiver can tell a
+/// repetition (draft-ietf-httpapi-idempotency-key-header).
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call waits for the cluster's own addresses after the start.

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::outgoing::access::Access;
 use crate::outgoing::retry::{Backoff, is_passing, retry_after};
-use crate::outgoing::{self, Outgoing, Trust, secret, signature};
+use crate::outgoing::{self, IDEMPOTENCY_KEY, Outgoing, Trust, secret, signature};
 
 mod directive;
 
@@ -139,7 +139,7 @@ impl Webhooks {
         let key = HeaderValue::try_from(key).map_err(|_no_value| {
             "its name cannot be part of a header: use printable ASCII".to_owned()
         })?;
-        headers.insert("idempotency-key", key);
+        headers.insert(IDEMPOTENCY_KEY, key);
         let body = serde_json::to_vec(payload);
         Ok(Call {
             client,

@@ -9,6 +9,7 @@ use fairlead_controller::events::{self, Recorder};
 use fairlead_crds::canary::{AlertSeverity, Canary, CanaryAlert};
 use fairlead_rollout::{Event, Plan, Severity, State, Verdict};
 use fairlead_runtime::clock;
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::validate::{Validated, Webhook};
@@ -75,6 +76,28 @@ impl events::Reason for Trouble {
 
     fn is_warning(self) -> bool {
         true
+    }
+}
+
+/// What tells one thing that people are told of from all others.
+struct Occasion {
+    uid: String,
+    /// Run and step.
+    run: (u64, u32),
+    reason: &'static str,
+    at: Timestamp,
+}
+
+impl Occasion {
+    /// The idempotency key of a call about it.
+    fn key(&self, call: &str) -> String {
+        let Self {
+            uid,
+            run: (run, step),
+            reason,
+            at,
+        } = self;
+        format!("{uid}/{run}/{step}/{call}/{reason}/{}", at.as_millisecond())
     }
 }
 
@@ -158,7 +181,15 @@ impl Teller {
             self.recorder
                 .publish(canary, Reason(event.reason), event.note.clone())
                 .await;
-            self.call_event_hooks(canary, plan, state, event).await;
+            let at = clock::now();
+            let occasion = Occasion {
+                uid: canary.uid().unwrap_or_default(),
+                run: state.run.as_ref().map_or((0, 0), |run| (run.id, run.step)),
+                reason: event.reason.as_str(),
+                at,
+            };
+            self.call_event_hooks(canary, plan, state, event, &occasion)
+                .await;
             if let Some(severity) = event.alert
                 && !is_muted(plan, event)
             {
@@ -168,7 +199,8 @@ impl Teller {
                     phase: state.phase.map_or("", fairlead_rollout::Phase::as_str),
                     reason: event.reason.as_str(),
                     severity,
-                    at: clock::now(),
+                    at,
+                    key: occasion.key("alert"),
                     text: event.note.clone(),
                     fields: self.fields(plan, event),
                 };
@@ -189,10 +221,8 @@ impl Teller {
         plan: &Validated,
         state: &State,
         event: &Event,
+        occasion: &Occasion,
     ) {
-        let now = clock::now().as_millisecond();
-        let run = state.run.as_ref().map_or((0, 0), |run| (run.id, run.step));
-        let uid = canary.uid().unwrap_or_default();
         let global = self.global.event_webhook.iter().map(|url| Webhook {
             kind: None,
             name: "the operator's webhook".to_owned(),
@@ -215,14 +245,8 @@ impl Teller {
         for hook in hooks {
             let phase = state.phase.map_or("", fairlead_rollout::Phase::as_str);
             let mut payload = payload(plan, state, phase);
-            payload.metadata = event_metadata(&hook, event, now);
-            let key = format!(
-                "{uid}/{}/{}/event/{}/{}/{now}",
-                run.0,
-                run.1,
-                hook.name,
-                event.reason.as_str()
-            );
+            payload.metadata = event_metadata(&hook, event, occasion.at.as_millisecond());
+            let key = occasion.key(&format!("event/{}", hook.name));
             let receiver = format!(
                 "event webhook `{}` of {}/{}",
                 hook.name, plan.names.namespace, plan.name
@@ -308,7 +332,12 @@ impl Teller {
             fields.extend([
                 (
                     "Target".to_owned(),
-                    format!("Deployment/{}.{}", names.target, names.namespace),
+                    format!(
+                        "{}/{}.{}",
+                        plan.kind.as_str(),
+                        names.target,
+                        names.namespace
+                    ),
                 ),
                 (
                     "Failed checks threshold".to_owned(),

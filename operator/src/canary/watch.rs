@@ -104,11 +104,7 @@ pub fn spawn(
         client: base.client.clone(),
         store: reader,
         directory: Arc::clone(&directory),
-        limits: Limits {
-            interval_floor: base.settings.control_loop_min_interval,
-            provider: base.settings.mesh_provider.clone(),
-            references: base.settings.references,
-        },
+        limits: limits(base),
         stamps: base.settings.stamps,
         sources,
         desk,
@@ -136,6 +132,15 @@ pub fn spawn(
         run::run(controller, counted, context, options).await;
         Ok::<_, Infallible>(())
     });
+}
+
+/// What Canaries may ask for.
+fn limits(base: &context::Context) -> Limits {
+    Limits {
+        interval_floor: base.settings.control_loop_min_interval,
+        provider: base.settings.mesh_provider.clone(),
+        references: base.settings.references,
+    }
 }
 
 /// What tells people of rollouts.

@@ -7,7 +7,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use super::{Alert, Destination, Kind, Loss, body};
 use crate::outgoing::retry::{Backoff, is_passing, retry_after};
-use crate::outgoing::{self, Outgoing, Settings, Trust, signature};
+use crate::outgoing::{self, IDEMPOTENCY_KEY, Outgoing, Settings, Trust, signature};
 
 /// How long a receiver may take to answer; Flagger's figure.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +34,8 @@ pub async fn deliver(
         let mut request = client
             .post(url.clone())
             .timeout(TIMEOUT)
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, "application/json")
+            .header(IDEMPOTENCY_KEY, &alert.key);
         if let Some(token) = &destination.token {
             request = request.bearer_auth(token.trim());
         }

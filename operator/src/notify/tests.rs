@@ -25,6 +25,7 @@ fn alert() -> Alert {
         reason: "RolledBack",
         severity: Severity::Error,
         at: "2026-03-02T10:00:00Z".parse().unwrap(),
+        key: "uid/1/2/alert/RolledBack/7".to_owned(),
         text: "revision <abc> & co are rolled back".to_owned(),
         fields: vec![("Cluster".to_owned(), "prod".to_owned())],
     }
@@ -144,7 +145,12 @@ async fn a_busy_receiver_is_tried_again_after_the_pause_that_it_asks_for() {
     let destination = destination(Kind::Slack, server.address());
     let outcome = deliver(&Outgoing::on_loopback(), &alert(), &destination).await;
     assert_eq!(outcome, Ok(()));
-    assert_eq!(server.requests().len(), 3);
+    let requests = server.requests();
+    let keys: Vec<_> = requests
+        .iter()
+        .map(|one| one.header("idempotency-key"))
+        .collect();
+    assert_eq!(keys, ["uid/1/2/alert/RolledBack/7"; 3]);
 }
 
 #[tokio::test]
