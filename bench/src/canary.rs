@@ -100,15 +100,23 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     figures.extend(crashes);
     figures.extend(verdicts);
     figures.extend(restarts);
+    let mut outcome = Ok(());
     for canaries in &args.sizes {
-        figures.extend(size::measure(*canaries).await?);
+        match size::measure(*canaries).await {
+            Ok(of_size) => figures.extend(of_size),
+            // What was measured before is told all the same.
+            Err(error) => {
+                outcome = Err(error.context(format!("{canaries} canaries are too many here")));
+                break;
+            }
+        }
     }
     say(figure::table(&figures));
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| figure::file("canary"));
     figure::write(&output, &figures)?;
     say(format!("as JSON: {}", output.display()));
-    Ok(())
+    outcome
 }
 
 /// Releases, then leaves all canaries at rest.
