@@ -57,6 +57,7 @@ pub(super) fn strategy(
         progress_deadline: deadline(spec.progress_deadline_seconds)?,
         skip_analysis: skips,
         divides_traffic: divides,
+        sized: true,
         sticky: route.affinity.is_some(),
         suspended: spec.suspend.unwrap_or(false),
         has_metrics: !metrics.is_empty(),
