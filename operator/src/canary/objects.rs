@@ -10,7 +10,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::router::RoutePlan;
-use crate::workload::Selector;
+use crate::workload::{Selector, Snapshot};
 
 /// Containers whose ports are the mesh's.
 const SIDECARS: [&str; 2] = ["istio-proxy", "envoy"];
@@ -37,14 +37,17 @@ impl Role {
     }
 }
 
-/// Builds a Service; one that is someone else's gets its selector and port, and no owner.
+/// Builds a Service, unless the target has no pods that it could select; one that is someone
+/// else's gets its selector and port, and no owner.
 pub(super) fn service(
     role: Role,
     plan: &RoutePlan,
-    selector: &Selector,
-    pod: Option<&PodSpec>,
+    target: &Snapshot,
     is_ours: bool,
-) -> Value {
+) -> Option<Value> {
+    let selector = target.selector.as_ref()?;
+    let template = target.template.as_ref().ok();
+    let pod = template.and_then(|template| template.content.pod());
     let value = match role {
         Role::Apex | Role::Primary => selector.primary_value(),
         Role::Canary => selector.value.clone(),
@@ -63,12 +66,12 @@ pub(super) fn service(
             spec["trafficDistribution"] = json!(preference);
         }
     }
-    json!({
+    Some(json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(role, plan, selector, is_ours, name),
         "spec": spec,
-    })
+    }))
 }
 
 fn metadata(role: Role, plan: &RoutePlan, selector: &Selector, is_ours: bool, name: &str) -> Value {

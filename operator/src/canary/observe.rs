@@ -7,7 +7,6 @@ use fairlead_rollout::{
     Answer, Counted, Inheritance, Observation, Phase, Readiness, Request, Revision, Role as Side,
     State,
 };
-use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
 use serde_json::Value;
 
@@ -139,8 +138,7 @@ impl Observer<'_> {
             None => revision(sight),
         };
         let [apex, ..] = &sight.objects.services;
-        let pod = template_pod(target.as_ref());
-        let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref(), pod);
+        let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref());
         let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
         let thresholds = self.plan.thresholds;
         let [of_primary, of_canary] = ailments;
@@ -243,11 +241,10 @@ impl Observer<'_> {
         {
             return Ok(Some(objection));
         }
-        let resource = self.plan.kind.resource();
-        let names = &self.plan.names;
+        let (kind, names) = (self.plan.kind, &self.plan.names);
         let target = sight.workloads.target.as_ref();
         let configs = sight.configs.as_ref().and_then(|read| read.as_ref().ok());
-        let left = takeover::inheritance(self.client, &resource, names, target, configs);
+        let left = takeover::inheritance(self.client, kind, names, target, configs);
         Ok(Some(left.await?))
     }
 
@@ -262,13 +259,7 @@ impl Observer<'_> {
         live.is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
     }
 
-    fn is_in_place(
-        &self,
-        role: Role,
-        objects: &Objects,
-        target: Option<&Snapshot>,
-        pod: Option<&PodSpec>,
-    ) -> bool {
+    fn is_in_place(&self, role: Role, objects: &Objects, target: Option<&Snapshot>) -> bool {
         // Without a target nobody knows what to select: things stay as they are.
         let Some(target) = target else { return true };
         let plan = &self.plan.route;
@@ -279,16 +270,21 @@ impl Observer<'_> {
             Role::Primary => (primary, Some(primary_rule)),
             Role::Canary => (canary, Some(canary_rule)),
         };
-        let Some(live) = live else { return false };
-        let is_ours = objects::is_owned(live, &plan.owner);
-        let wanted = objects::service(role, plan, &target.selector, pod, is_ours);
+        let is_ours = live
+            .as_ref()
+            .is_some_and(|live| objects::is_owned(live, &plan.owner));
+        let wanted = objects::service(role, plan, target, is_ours);
+        let stands = wanted.is_none_or(|wanted| {
+            live.as_ref()
+                .is_some_and(|live| service_stands(live, &wanted))
+        });
         let rule = rule.filter(|_| plan.provider == Provider::Istio);
         let rule_stands = rule.is_none_or(|live| {
             let wanted = objects::destination_rule(role, plan);
             live.as_ref()
                 .is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
         });
-        rule_stands && service_stands(live, &wanted)
+        rule_stands && stands
     }
 }
 
@@ -309,8 +305,9 @@ fn explain(side: &mut Side, why: &str) {
 /// Whether the apex Service leads to the primary.
 fn selects_primary(apex: Option<&Value>, target: Option<&Snapshot>) -> bool {
     let Some(apex) = apex else { return false };
-    let Some(target) = target else { return true };
-    apex["spec"]["selector"][&target.selector.key] == target.selector.primary_value()
+    let selector = target.and_then(|target| target.selector.as_ref());
+    selector
+        .is_none_or(|selector| apex["spec"]["selector"][&selector.key] == selector.primary_value())
 }
 
 /// The target's revision: its template's identity, and a hash of its configs.
@@ -343,10 +340,6 @@ fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&R
 fn needed(replicas: u32, threshold: u32) -> u32 {
     let share = u64::from(replicas) * u64::from(threshold) / 100;
     u32::try_from(share).unwrap_or(u32::MAX).max(1)
-}
-
-fn template_pod(target: Option<&Snapshot>) -> Option<&PodSpec> {
-    target?.template.as_ref().ok()?.spec.spec.as_ref()
 }
 
 /// Selector as wanted, each wanted port there, annotations set.

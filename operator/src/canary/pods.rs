@@ -49,15 +49,14 @@ impl Observer<'_> {
 
     /// What keeps a pod of a workload from becoming ready: a crash, or else what it waits for.
     pub(super) async fn ailing_pod(&self, of: &Snapshot) -> Result<Option<Ailment>, Error> {
-        let Ok(template) = &of.template else {
+        let template = of.template.as_ref().ok();
+        let label = template.and_then(|template| template.label.as_ref());
+        let (Some(label), Some(pods)) = (label, &of.selector) else {
             return Ok(None);
         };
         let namespace = &self.plan.names.namespace;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let selector = format!(
-            "{}={},{}",
-            of.selector.key, of.selector.value, template.label
-        );
+        let selector = format!("{}={},{label}", pods.key, pods.value);
         let pods = api.list(&ListParams::default().labels(&selector)).await;
         let pods = pods.map_err(|source| Error::Read {
             object: format!("the pods of `{namespace}/{}`", self.plan.names.target),

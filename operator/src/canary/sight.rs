@@ -202,7 +202,7 @@ impl Observer<'_> {
         let Some(Ok(template)) = target.map(|target| &target.template) else {
             return Ok(None);
         };
-        let pod = template.spec.spec.clone().unwrap_or_default();
+        let pod = template.content.pod().cloned().unwrap_or_default();
         match Configs::read(self.client, &self.plan.names.namespace, &pod).await {
             Ok(configs) => Ok(Some(Ok(configs))),
             // What is not there is no change: it is waited for.

@@ -6,7 +6,6 @@
 use fairlead_crds::{annotation, label};
 use fairlead_rollout::Revision;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -14,7 +13,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::configs::{Copies, Reference, references};
-use super::{Error, Kind};
+use super::{Content, Error, Kind};
 use crate::canary::FIELD_MANAGER;
 
 /// The kept revisions of one primary.
@@ -29,8 +28,9 @@ pub struct Archive<'a> {
 /// One revision, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The template that the primary had, with its own configs.
-    pub template: PodTemplateSpec,
+    /// What the primary ran, with its own configs.
+    #[serde(flatten)]
+    pub content: Content,
     /// The configs that it had, by key: what was missing then is not put back.
     configs: Vec<String>,
 }
@@ -89,12 +89,11 @@ impl Archive<'_> {
             object: self.describe(&name),
             source,
         };
-        let template = primary.data["spec"]["template"].clone();
-        let template: PodTemplateSpec = serde_json::from_value(template).map_err(convert)?;
-        let pod = template.spec.clone().unwrap_or_default();
+        let content = self.kind.content(&primary.data["spec"]).map_err(convert)?;
+        let pod = content.pod().cloned().unwrap_or_default();
         let found = self.copies.find(references(&pod).into_keys()).await?;
         let record = Record {
-            template,
+            content,
             configs: found.iter().map(Reference::key).collect(),
         };
         let data = serde_json::to_value(record).map_err(convert)?;

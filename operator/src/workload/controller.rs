@@ -10,14 +10,13 @@ use fairlead_crds::annotation;
 use fairlead_rollout::{Readiness, Revision};
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::history::{Keeper, Kept, history};
-use super::{Error, Names, PrimaryPlan, Selector, Snapshot, Template, Workload, primary};
+use super::{Content, Error, Names, PrimaryPlan, Selector, Snapshot, Template, Workload, primary};
 use crate::canary::FIELD_MANAGER;
 
 /// Annotations of the target that say nothing about its copy.
@@ -178,7 +177,7 @@ fn snapshot<K: Controller>(
         updated: workload.updated(),
         readiness,
         template,
-        selector,
+        selector: Some(selector),
         revision: workload
             .annotations()
             .get(annotation::REVISION)
@@ -224,17 +223,17 @@ impl<K: Controller> Workload for Controllers<K> {
         })
     }
 
-    fn template<'a>(
+    fn content<'a>(
         &'a self,
         names: &'a Names,
         identity: &'a str,
-    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>> {
+    ) -> BoxFuture<'a, Result<Option<Content>, Error>> {
         Box::pin(async move {
             let kept = self.history(&names.namespace, &names.target).await?;
             let found = kept.into_iter().map(|kept| kept.template);
             Ok(found
                 .filter(|template| template.identity == identity)
-                .map(|template| template.spec)
+                .map(|template| template.content)
                 .next())
         })
     }
@@ -281,7 +280,11 @@ impl<K: Controller> Workload for Controllers<K> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let object = || describe::<K>(&names.namespace, &names.primary);
-            let primary = primary::build::<K>(names, plan).map_err(|source| Error::Convert {
+            let parts = plan.content.pods().zip(plan.target.selector.as_ref());
+            let (template, selector) =
+                parts.ok_or_else(|| Error::OtherKind { object: object() })?;
+            let primary = primary::build::<K>(names, &plan, template.clone(), selector);
+            let primary = primary.map_err(|source| Error::Convert {
                 object: object(),
                 source,
             })?;

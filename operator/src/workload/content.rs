@@ -1,0 +1,32 @@
+//! What a revision is made of: what promotion copies, and what is kept to go back to. Pure.
+
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
+use serde::{Deserialize, Serialize};
+
+/// What a revision is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Content {
+    /// The pods that a workload runs.
+    #[serde(rename = "template")]
+    Pods(Box<PodTemplateSpec>),
+}
+
+impl Content {
+    /// The template of its pods, when it has any.
+    pub const fn pods(&self) -> Option<&PodTemplateSpec> {
+        match self {
+            Self::Pods(template) => Some(template),
+        }
+    }
+
+    /// The spec of its pods.
+    pub fn pod(&self) -> Option<&PodSpec> {
+        self.pods()?.spec.as_ref()
+    }
+}
+
+impl From<PodTemplateSpec> for Content {
+    fn from(template: PodTemplateSpec) -> Self {
+        Self::Pods(Box::new(template))
+    }
+}
