@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use self::content::Content;
 
 use self::controller::Controllers;
+use self::service::Services;
 
 pub mod archive;
 pub mod autoscaler;
@@ -27,6 +28,7 @@ mod daemon_set;
 mod deployment;
 mod history;
 mod primary;
+pub mod service;
 mod stateful_set;
 
 /// The node selector of a DaemonSet at rest; Flagger's.
@@ -41,14 +43,34 @@ pub enum Kind {
     DaemonSet,
     /// A StatefulSet.
     StatefulSet,
+    /// A Service: its workloads are its author's business.
+    Service,
 }
 
 impl Kind {
-    /// The field that says how many pods there are.
-    pub const fn size_field(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Deployment,
+        Self::DaemonSet,
+        Self::StatefulSet,
+        Self::Service,
+    ];
+
+    /// The field that says how many pods there are, where there is one.
+    pub const fn size_field(self) -> Option<&'static str> {
         match self {
-            Self::Deployment | Self::StatefulSet => "spec.replicas",
-            Self::DaemonSet => "spec.template.spec.nodeSelector",
+            Self::Deployment | Self::StatefulSet => Some("spec.replicas"),
+            Self::DaemonSet => Some("spec.template.spec.nodeSelector"),
+            Self::Service => None,
+        }
+    }
+
+    /// Why nobody can say how many pods there are, where that is so.
+    pub const fn fixed_size(self) -> Option<&'static str> {
+        match self {
+            Self::Deployment | Self::StatefulSet => None,
+            Self::DaemonSet => Some("a DaemonSet has as many pods as nodes"),
+            Self::Service => Some("a Service has no pods of its own"),
         }
     }
 
@@ -58,22 +80,36 @@ impl Kind {
             Self::Deployment => "Deployment",
             Self::DaemonSet => "DaemonSet",
             Self::StatefulSet => "StatefulSet",
+            Self::Service => "Service",
         }
     }
 
-    /// What a workload of this kind runs, by its spec.
+    /// Whether the cluster keeps what an earlier revision was.
+    pub const fn has_history(self) -> bool {
+        match self {
+            Self::Deployment | Self::DaemonSet | Self::StatefulSet => true,
+            Self::Service => false,
+        }
+    }
+
+    /// What an object of this kind is to run or lead to, by its spec.
     pub fn content(self, spec: &Value) -> serde_json::Result<Content> {
         match self {
             Self::Deployment | Self::DaemonSet | Self::StatefulSet => {
                 let template: PodTemplateSpec = serde_json::from_value(spec["template"].clone())?;
                 Ok(template.into())
             }
+            Self::Service => Ok(Content::Service(service::plain(spec))),
         }
     }
 
     /// How the API server knows it.
     pub fn resource(self) -> ApiResource {
-        ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.as_str()))
+        let group = match self {
+            Self::Deployment | Self::DaemonSet | Self::StatefulSet => "apps",
+            Self::Service => "",
+        };
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", self.as_str()))
     }
 }
 
@@ -83,6 +119,7 @@ pub struct Workloads {
     deployments: Controllers<Deployment>,
     daemon_sets: Controllers<DaemonSet>,
     stateful_sets: Controllers<StatefulSet>,
+    services: Services,
 }
 
 impl Workloads {
@@ -92,6 +129,7 @@ impl Workloads {
             deployments: Controllers::new(client.clone()),
             daemon_sets: Controllers::new(client.clone()),
             stateful_sets: Controllers::new(client.clone()),
+            services: Services::new(client.clone()),
         }
     }
 
@@ -101,6 +139,7 @@ impl Workloads {
             Kind::Deployment => &self.deployments,
             Kind::DaemonSet => &self.daemon_sets,
             Kind::StatefulSet => &self.stateful_sets,
+            Kind::Service => &self.services,
         }
     }
 }

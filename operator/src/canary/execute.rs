@@ -136,7 +136,7 @@ impl Executor<'_> {
         let Some(target) = &self.world.target else {
             return Ok(());
         };
-        let live = self.world.apex.as_ref();
+        let live = Role::Apex.of(&self.world.services).as_ref();
         let is_ours = live.is_none_or(|live| objects::is_owned(live, &self.plan.route.owner));
         let Some(mut service) = self.service(Role::Apex, target, is_ours) else {
             return Ok(());
@@ -151,7 +151,8 @@ impl Executor<'_> {
     }
 
     fn service(&self, role: Role, target: &Snapshot, is_ours: bool) -> Option<Value> {
-        objects::service(role, &self.plan.route, target, is_ours)
+        let live = role.of(&self.world.services).as_ref();
+        objects::service(role, &self.plan.route, target, live, is_ours)
     }
 
     /// The target's autoscaler, as it is asked for and as it is.
@@ -288,8 +289,12 @@ impl Executor<'_> {
     ) -> Result<(), Error> {
         let written = self.copies().write(configs).await;
         written.map_err(workload::Error::from)?;
-        let Content::Pods(template) = &mut content;
-        rename(template.spec.get_or_insert_default(), &configs.renamed());
+        if let Content::Pods(template) = &mut content {
+            rename(template.spec.get_or_insert_default(), &configs.renamed());
+        }
+        if !self.plan.kind.has_history() {
+            self.archive().hold(revision, &content).await?;
+        }
         self.apply_primary(revision, content).await
     }
 
@@ -320,7 +325,7 @@ impl Executor<'_> {
     /// Leads a Service that is not ours to the target again, and takes the routes back.
     async fn give_back(&self) -> Result<(), Error> {
         self.hold_scaler(false).await?;
-        let live = self.world.apex.as_ref();
+        let live = Role::Apex.of(&self.world.services).as_ref();
         let foreign = live.filter(|live| !objects::is_owned(live, &self.plan.route.owner));
         let target = self.world.target.as_ref();
         let selector = target.and_then(|target| target.selector.as_ref());

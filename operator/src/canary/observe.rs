@@ -11,14 +11,14 @@ use kube::Client;
 use serde_json::Value;
 
 use super::objects::{self, Role};
-use super::pods::Ailment;
+use super::pods::{Ailment, Slices};
 use super::revision::compose;
 use super::sight::{Known, Objects, Pair, Scalers, Sight};
 use super::takeover::{self, Incumbent};
 use super::validate::Validated;
 use crate::router::{self, Provider, Router, Routes, includes};
 use crate::workload::configs::Configs;
-use crate::workload::{self, Snapshot, Workload};
+use crate::workload::{self, Content, Kind, Snapshot, Workload};
 
 /// Why the cluster could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +52,10 @@ pub(super) struct World {
     pub(super) routes: Routes,
     /// The configs of the target's template.
     pub(super) configs: Option<Configs>,
-    /// The apex Service as it is.
-    pub(super) apex: Option<Value>,
+    /// The Services of apex, primary and canary as they are.
+    pub(super) services: [Option<Value>; 3],
+    /// Whether nothing tells if the canary can answer.
+    pub(super) unchecked: bool,
     /// The target's autoscaler.
     pub(super) autoscaler: Option<Value>,
 }
@@ -132,12 +134,13 @@ impl Observer<'_> {
             command,
         } = heard;
         let Pair { target, primary } = &sight.workloads;
-        let (routes, endpoints) = (&sight.routes, sight.endpoints);
+        let routes = &sight.routes;
+        let endpoints = self.ready_endpoints(sight);
         let revision = match self.missing_autoscaler(&sight.scalers) {
             Some(why) => Err(why),
-            None => revision(sight),
+            None => self.revision(sight),
         };
-        let [apex, ..] = &sight.objects.services;
+        let [apex, _, canary_service] = &sight.objects.services;
         let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref());
         let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
         let thresholds = self.plan.thresholds;
@@ -188,9 +191,53 @@ impl Observer<'_> {
             primary: primary.clone(),
             routes: routes.clone(),
             configs: sight.configs.clone().and_then(Result::ok),
-            apex: apex.clone(),
+            services: sight.objects.services.clone(),
+            unchecked: target.is_some() && !self.is_checked(canary_service.as_ref()),
             autoscaler: sight.scalers.target.clone(),
         }
+    }
+
+    /// The ready endpoints of both roles, as far as they are of what the Services lead to by now.
+    fn ready_endpoints(&self, sight: &Sight) -> Ready {
+        let [_, primary, canary] = &sight.objects.services;
+        let count = |slices: &Slices, service: &Option<Value>| {
+            let service = service.as_ref();
+            if self.is_checked(service) {
+                slices.ready_of(service.and_then(objects::released_revision))
+            } else {
+                // Nothing tells: it is taken to answer.
+                1
+            }
+        };
+        Ready {
+            primary: count(&sight.endpoints.primary, primary),
+            canary: count(&sight.endpoints.canary, canary),
+        }
+    }
+
+    /// Whether endpoints tell if a role can answer. A target that selects no pods leads to what the
+    /// cluster does not know.
+    fn is_checked(&self, service: Option<&Value>) -> bool {
+        let selects = |service: &Value| {
+            let selector = service["spec"]["selector"].as_object();
+            let leads_away = service["spec"]["type"] == "ExternalName";
+            !leads_away && selector.is_some_and(|selector| !selector.is_empty())
+        };
+        self.plan.kind != Kind::Service || service.is_none_or(selects)
+    }
+
+    /// The target's revision: the identity of what it asks for, and a hash of its configs.
+    fn revision(&self, sight: &Sight) -> Result<Revision, String> {
+        let target = sight.workloads.target.as_ref();
+        let target = target.ok_or_else(|| "the target does not exist".to_owned())?;
+        let template = target.template.as_ref().map_err(Clone::clone)?;
+        if let Content::Service(spec) = &template.content {
+            objects::serves(spec, &self.plan.route)?;
+        }
+        let no_configs = || "the target's configs are not known".to_owned();
+        let configs = sight.configs.as_ref().ok_or_else(no_configs)?;
+        let configs = configs.as_ref().map_err(Clone::clone)?;
+        Ok(compose(&template.identity, &configs.hashes()))
     }
 
     /// What to say of an autoscaler that is named and is not there.
@@ -207,7 +254,7 @@ impl Observer<'_> {
 
     /// What keeps pods of the primary and of the canary from becoming ready, where that matters.
     async fn ailments(&self, sight: &Sight, state: &State) -> Result<[Option<Ailment>; 2], Error> {
-        let (workloads, endpoints) = (&sight.workloads, sight.endpoints);
+        let (workloads, endpoints) = (&sight.workloads, self.ready_endpoints(sight));
         let thresholds = self.plan.thresholds;
         let canary = workloads.target.as_ref().filter(|target| {
             let side = side(target, endpoints.canary, thresholds.canary, None);
@@ -263,20 +310,20 @@ impl Observer<'_> {
         // Without a target nobody knows what to select: things stay as they are.
         let Some(target) = target else { return true };
         let plan = &self.plan.route;
-        let [apex, primary, canary] = &objects.services;
+        let live = role.of(&objects.services);
         let [primary_rule, canary_rule] = &objects.rules;
-        let (live, rule) = match role {
-            Role::Apex => (apex, None),
-            Role::Primary => (primary, Some(primary_rule)),
-            Role::Canary => (canary, Some(canary_rule)),
+        let rule = match role {
+            Role::Apex => None,
+            Role::Primary => Some(primary_rule),
+            Role::Canary => Some(canary_rule),
         };
         let is_ours = live
             .as_ref()
             .is_some_and(|live| objects::is_owned(live, &plan.owner));
-        let wanted = objects::service(role, plan, target, is_ours);
+        let wanted = objects::service(role, plan, target, live.as_ref(), is_ours);
         let stands = wanted.is_none_or(|wanted| {
             live.as_ref()
-                .is_some_and(|live| service_stands(live, &wanted))
+                .is_some_and(|live| objects::stands(live, &wanted))
         });
         let rule = rule.filter(|_| plan.provider == Provider::Istio);
         let rule_stands = rule.is_none_or(|live| {
@@ -286,6 +333,13 @@ impl Observer<'_> {
         });
         rule_stands && stands
     }
+}
+
+/// Ready endpoints of the two roles.
+#[derive(Clone, Copy)]
+struct Ready {
+    primary: u32,
+    canary: u32,
 }
 
 const fn is_in_flight(state: &State) -> bool {
@@ -310,17 +364,6 @@ fn selects_primary(apex: Option<&Value>, target: Option<&Snapshot>) -> bool {
         .is_none_or(|selector| apex["spec"]["selector"][&selector.key] == selector.primary_value())
 }
 
-/// The target's revision: its template's identity, and a hash of its configs.
-fn revision(sight: &Sight) -> Result<Revision, String> {
-    let target = sight.workloads.target.as_ref();
-    let target = target.ok_or_else(|| "the target does not exist".to_owned())?;
-    let template = target.template.as_ref().map_err(Clone::clone)?;
-    let no_configs = || "the target's configs are not known".to_owned();
-    let configs = sight.configs.as_ref().ok_or_else(no_configs)?;
-    let configs = configs.as_ref().map_err(Clone::clone)?;
-    Ok(compose(&template.identity, &configs.hashes()))
-}
-
 fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&Revision>) -> Side {
     let updated = if snapshot.updated == 0 {
         snapshot.desired
@@ -340,27 +383,6 @@ fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&R
 fn needed(replicas: u32, threshold: u32) -> u32 {
     let share = u64::from(replicas) * u64::from(threshold) / 100;
     u32::try_from(share).unwrap_or(u32::MAX).max(1)
-}
-
-/// Selector as wanted, each wanted port there, annotations set.
-fn service_stands(live: &Value, wanted: &Value) -> bool {
-    let has = |port: &Value| {
-        let ports = live["spec"]["ports"].as_array();
-        ports
-            .into_iter()
-            .flatten()
-            .any(|found| includes(found, port))
-    };
-    live["spec"]["selector"] == wanted["spec"]["selector"]
-        && wanted["spec"]["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .all(has)
-        && includes(
-            &live["metadata"]["annotations"],
-            &wanted["metadata"]["annotations"],
-        )
 }
 
 #[cfg(test)]

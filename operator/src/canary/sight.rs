@@ -94,7 +94,7 @@ impl From<&Sight> for Known {
         Self {
             workloads: Some(sight.workloads.clone()),
             routes: Some(sight.routes.clone()),
-            endpoints: Some(sight.endpoints),
+            endpoints: Some(sight.endpoints.clone()),
             objects: Some(sight.objects.clone()),
             scalers: Some(sight.scalers.clone()),
             configs: identity.map(ToOwned::to_owned).zip(configs.cloned()),

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::FIELD_MANAGER;
 use super::observe::Error;
 use crate::workload::configs::{self, Configs, rename};
+use crate::workload::service;
 use crate::workload::{self, Content, Kind, Names, Selector, Snapshot};
 
 /// What Flagger writes onto the pods of a primary to restart them.
@@ -69,7 +70,10 @@ pub(super) async fn inheritance(
             is_same_template(wanted, live, selector, configs)
                 && is_same_content(client, &names.namespace, live, configs).await?
         }
-        (Content::Pods(_), Content::Pods(_), None) => false,
+        (Content::Service(wanted), Content::Service(live), _) => {
+            service::identity(wanted) == service::identity(live)
+        }
+        (Content::Pods(_) | Content::Service(_), _, _) => false,
     };
     Ok(if same {
         Inheritance::Same

@@ -63,10 +63,24 @@ impl Archive<'_> {
         Ok(self.copies.put_back(&configs, &name).await?)
     }
 
+    /// Keeps what the primary is about to run: of a target whose history the cluster does not keep.
+    pub async fn hold(&self, revision: &Revision, content: &Content) -> Result<(), Error> {
+        if self.read(revision).await?.is_none() {
+            self.write(content.clone(), revision).await?;
+        }
+        Ok(())
+    }
+
     async fn keep_one(&self, primary: &DynamicObject, revision: &Revision) -> Result<(), Error> {
-        let kept = match self.read(revision).await? {
-            Some(kept) => kept,
-            None => self.write(primary, revision).await?,
+        let kept = if let Some(kept) = self.read(revision).await? {
+            kept
+        } else {
+            let content = self.kind.content(&primary.data["spec"]);
+            let content = content.map_err(|source| Error::Convert {
+                object: self.describe(&self.name(revision)),
+                source,
+            })?;
+            self.write(content, revision).await?
         };
         let owner = OwnerReference {
             api_version: ControllerRevision::api_version(&()).into_owned(),
@@ -81,22 +95,20 @@ impl Archive<'_> {
 
     async fn write(
         &self,
-        primary: &DynamicObject,
+        content: Content,
         revision: &Revision,
     ) -> Result<ControllerRevision, Error> {
         let name = self.name(revision);
-        let convert = |source| Error::Convert {
-            object: self.describe(&name),
-            source,
-        };
-        let content = self.kind.content(&primary.data["spec"]).map_err(convert)?;
         let pod = content.pod().cloned().unwrap_or_default();
         let found = self.copies.find(references(&pod).into_keys()).await?;
         let record = Record {
             content,
             configs: found.iter().map(Reference::key).collect(),
         };
-        let data = serde_json::to_value(record).map_err(convert)?;
+        let data = serde_json::to_value(record).map_err(|source| Error::Convert {
+            object: self.describe(&name),
+            source,
+        })?;
         let marks = [(annotation::REVISION.to_owned(), revision.0.clone())];
         let labels = [(
             label::MANAGED_BY.to_owned(),

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a revision is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -9,6 +10,9 @@ pub enum Content {
     /// The pods that a workload runs.
     #[serde(rename = "template")]
     Pods(Box<PodTemplateSpec>),
+    /// Where a Service leads: its spec, without what the cluster alone decides.
+    #[serde(rename = "service")]
+    Service(Value),
 }
 
 impl Content {
@@ -16,6 +20,7 @@ impl Content {
     pub const fn pods(&self) -> Option<&PodTemplateSpec> {
         match self {
             Self::Pods(template) => Some(template),
+            Self::Service(_) => None,
         }
     }
 

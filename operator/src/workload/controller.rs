@@ -165,11 +165,6 @@ fn snapshot<K: Controller>(
     } else {
         Readiness::Pending("its controller has not seen the last change".to_owned())
     };
-    let annotations: BTreeMap<_, _> = workload
-        .annotations()
-        .iter()
-        .filter(|(key, _)| !FOREIGN.iter().any(|foreign| key.contains(foreign)))
-        .collect();
     Ok(Snapshot {
         resource_version: workload.resource_version().unwrap_or_default(),
         desired: workload.desired(),
@@ -183,12 +178,18 @@ fn snapshot<K: Controller>(
             .get(annotation::REVISION)
             .cloned()
             .map(Revision),
-        settings: json!({
-            "labels": workload.labels(),
-            "annotations": annotations,
-            "spec": workload.settings(),
-        }),
+        settings: settings(workload, &workload.settings()),
     })
+}
+
+/// What a copy takes over from its target: labels, annotations and some of the `spec`.
+pub(super) fn settings(target: &impl ResourceExt, spec: &Value) -> Value {
+    let annotations: BTreeMap<_, _> = target
+        .annotations()
+        .iter()
+        .filter(|(key, _)| !FOREIGN.iter().any(|foreign| key.contains(foreign)))
+        .collect();
+    json!({ "labels": target.labels(), "annotations": annotations, "spec": spec })
 }
 
 /// Who besides us holds the field.
