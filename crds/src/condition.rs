@@ -46,6 +46,9 @@ pub enum ConditionType {
     Paused,
     /// What was promoted is still checked, and gone back from if it does not hold; absent otherwise.
     Baking,
+    /// Nothing tells whether the canary can answer, so that its traffic rises without; absent
+    /// otherwise.
+    ReadinessUnchecked,
 }
 
 impl ConditionType {
@@ -69,6 +72,7 @@ impl ConditionType {
             Self::UnsupportedFields => "UnsupportedFields",
             Self::Paused => "Paused",
             Self::Baking => "Baking",
+            Self::ReadinessUnchecked => "ReadinessUnchecked",
         }
     }
 }

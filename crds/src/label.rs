@@ -26,6 +26,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY_FAIRLEAD: &str = "fairlead";
 /// Which part of the mesh an object belongs to, for example `ingress-gateway`.
 pub const COMPONENT: &str = "fairlead.dev/component";
+/// The revision that a copy of a Service has, and so do its EndpointSlices.
+pub const RELEASED_REVISION: &str = "fairlead.dev/revision";
 /// The `MeshInstall` that an object was deployed for.
 pub const MESH_INSTALL: &str = "fairlead.dev/mesh-install";
 /// The name of the Kustomization that applied an object.

@@ -12,17 +12,23 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+pub use self::content::Content;
 
 use self::controller::Controllers;
+use self::service::Services;
 
 pub mod archive;
 pub mod autoscaler;
 pub mod configs;
+mod content;
 mod controller;
 mod daemon_set;
 mod deployment;
 mod history;
 mod primary;
+pub mod service;
 mod stateful_set;
 
 /// The node selector of a DaemonSet at rest; Flagger's.
@@ -37,14 +43,34 @@ pub enum Kind {
     DaemonSet,
     /// A StatefulSet.
     StatefulSet,
+    /// A Service: its workloads are its author's business.
+    Service,
 }
 
 impl Kind {
-    /// The field that says how many pods there are.
-    pub const fn size_field(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Deployment,
+        Self::DaemonSet,
+        Self::StatefulSet,
+        Self::Service,
+    ];
+
+    /// The field that says how many pods there are, where there is one.
+    pub const fn size_field(self) -> Option<&'static str> {
         match self {
-            Self::Deployment | Self::StatefulSet => "spec.replicas",
-            Self::DaemonSet => "spec.template.spec.nodeSelector",
+            Self::Deployment | Self::StatefulSet => Some("spec.replicas"),
+            Self::DaemonSet => Some("spec.template.spec.nodeSelector"),
+            Self::Service => None,
+        }
+    }
+
+    /// Why nobody can say how many pods there are, where that is so.
+    pub const fn fixed_size(self) -> Option<&'static str> {
+        match self {
+            Self::Deployment | Self::StatefulSet => None,
+            Self::DaemonSet => Some("a DaemonSet has as many pods as nodes"),
+            Self::Service => Some("a Service has no pods of its own"),
         }
     }
 
@@ -54,12 +80,36 @@ impl Kind {
             Self::Deployment => "Deployment",
             Self::DaemonSet => "DaemonSet",
             Self::StatefulSet => "StatefulSet",
+            Self::Service => "Service",
+        }
+    }
+
+    /// Whether the cluster keeps what an earlier revision was.
+    pub const fn has_history(self) -> bool {
+        match self {
+            Self::Deployment | Self::DaemonSet | Self::StatefulSet => true,
+            Self::Service => false,
+        }
+    }
+
+    /// What an object of this kind is to run or lead to, by its spec.
+    pub fn content(self, spec: &Value) -> serde_json::Result<Content> {
+        match self {
+            Self::Deployment | Self::DaemonSet | Self::StatefulSet => {
+                let template: PodTemplateSpec = serde_json::from_value(spec["template"].clone())?;
+                Ok(template.into())
+            }
+            Self::Service => Ok(Content::Service(service::plain(spec))),
         }
     }
 
     /// How the API server knows it.
     pub fn resource(self) -> ApiResource {
-        ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.as_str()))
+        let group = match self {
+            Self::Deployment | Self::DaemonSet | Self::StatefulSet => "apps",
+            Self::Service => "",
+        };
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", self.as_str()))
     }
 }
 
@@ -69,6 +119,7 @@ pub struct Workloads {
     deployments: Controllers<Deployment>,
     daemon_sets: Controllers<DaemonSet>,
     stateful_sets: Controllers<StatefulSet>,
+    services: Services,
 }
 
 impl Workloads {
@@ -78,6 +129,7 @@ impl Workloads {
             deployments: Controllers::new(client.clone()),
             daemon_sets: Controllers::new(client.clone()),
             stateful_sets: Controllers::new(client.clone()),
+            services: Services::new(client.clone()),
         }
     }
 
@@ -87,6 +139,7 @@ impl Workloads {
             Kind::Deployment => &self.deployments,
             Kind::DaemonSet => &self.daemon_sets,
             Kind::StatefulSet => &self.stateful_sets,
+            Kind::Service => &self.services,
         }
     }
 }
@@ -137,23 +190,23 @@ pub struct Snapshot {
     /// The template that its controller acts on, with the identity that it gave it, or why there
     /// is none.
     pub template: Result<Template, String>,
-    /// The label that selects its pods.
-    pub selector: Selector,
+    /// The label that selects its pods, when it has pods of its own.
+    pub selector: Option<Selector>,
     /// The revision that we gave it; only a primary has one.
     pub revision: Option<Revision>,
     /// The fields that a primary takes over, beside the template.
-    pub settings: serde_json::Value,
+    pub settings: Value,
 }
 
-/// A pod template under the name that the cluster gave it.
+/// What a target asks for, under the name that the cluster gave it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    /// The same for the same template, whatever version of us or of Kubernetes looks.
+    /// The same for the same content, whatever version of us or of Kubernetes looks.
     pub identity: String,
     /// The label of the pods that run it, as a selector.
-    pub label: String,
-    /// The template itself.
-    pub spec: PodTemplateSpec,
+    pub label: Option<String>,
+    /// What it is.
+    pub content: Content,
 }
 
 /// The one label by which pods are told apart.
@@ -190,9 +243,9 @@ impl Selector {
 pub struct PrimaryPlan<'a> {
     /// The target that it copies.
     pub target: &'a Snapshot,
-    /// The template, with the configs renamed.
-    pub template: PodTemplateSpec,
-    /// The revision that the template belongs to.
+    /// What it is to run, with the configs renamed.
+    pub content: Content,
+    /// The revision that the content belongs to.
     pub revision: &'a Revision,
     /// How many replicas.
     pub replicas: u32,
@@ -208,12 +261,12 @@ pub trait Workload: Send + Sync {
     fn target<'a>(&'a self, names: &'a Names) -> BoxFuture<'a, Result<Option<Snapshot>, Error>>;
     /// The primary, or `None` when there is none.
     fn primary<'a>(&'a self, names: &'a Names) -> BoxFuture<'a, Result<Option<Snapshot>, Error>>;
-    /// The template of an earlier revision, as long as the cluster keeps it.
-    fn template<'a>(
+    /// What an earlier revision was, as long as the cluster keeps it.
+    fn content<'a>(
         &'a self,
         names: &'a Names,
         identity: &'a str,
-    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>>;
+    ) -> BoxFuture<'a, Result<Option<Content>, Error>>;
     /// Sets the target's replicas, if it is still at `guard`.
     fn scale<'a>(
         &'a self,
@@ -268,6 +321,12 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// What was kept is of a target of another kind.
+    #[error("what is kept for {object} is of a target of another kind: release a new revision")]
+    OtherKind {
+        /// What it was kept for.
+        object: String,
+    },
     /// A config that the template refers to cannot be used.
     #[error(transparent)]
     Config(#[from] configs::Error),
@@ -279,7 +338,7 @@ impl Error {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
             Self::Config(error) => error.api(),
-            Self::NoSelector { .. } | Self::Convert { .. } => None,
+            Self::NoSelector { .. } | Self::Convert { .. } | Self::OtherKind { .. } => None,
         }
     }
 }

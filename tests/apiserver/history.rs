@@ -31,6 +31,8 @@ pub(crate) enum Fact {
     Endpoints(Role, usize),
     /// What a role's workload asks for; `None` when it was deleted.
     Workload(Role, Option<Workload>),
+    /// What the canary's copy of a Service as target leads to, by its image.
+    Copy(String),
     /// The phase that the status shows.
     Phase(CanaryPhase),
 }
@@ -253,20 +255,21 @@ impl Fact {
             Self::Endpoints(role, _) => (1, Some(*role)),
             Self::Workload(role, _) => (2, Some(*role)),
             Self::Phase(_) => (3, None),
+            Self::Copy(_) => (4, None),
         }
     }
 
     fn weight(&self) -> Option<u8> {
         match self {
             Self::Route(route) => Some(route.canary),
-            Self::Endpoints(..) | Self::Workload(..) | Self::Phase(_) => None,
+            Self::Endpoints(..) | Self::Workload(..) | Self::Phase(_) | Self::Copy(_) => None,
         }
     }
 
     fn phase(&self) -> Option<CanaryPhase> {
         match self {
             Self::Phase(phase) => Some(*phase),
-            Self::Endpoints(..) | Self::Workload(..) | Self::Route(_) => None,
+            Self::Endpoints(..) | Self::Workload(..) | Self::Route(_) | Self::Copy(_) => None,
         }
     }
 }
@@ -340,15 +343,20 @@ fn endpoints(object: &DynamicObject) -> Option<Fact> {
 }
 
 fn workload(kind: Target, object: &DynamicObject, life: Life) -> Option<Fact> {
+    let spec = &object.data["spec"];
+    if kind == Target::Service && spec["selector"]["version"].is_null() {
+        // That of a workload, which is told of by itself.
+        return None;
+    }
     let role = match object.name_any().as_str() {
         "podinfo" => Role::Canary,
         "podinfo-primary" => Role::Primary,
+        "podinfo-canary" => return Some(Fact::Copy(target::image(spec))),
         _ => return None,
     };
-    let spec = &object.data["spec"];
     let workload = Workload {
         size: kind.size(spec),
-        image: target::image(spec).to_owned(),
+        image: target::image(spec),
     };
     Some(Fact::Workload(
         role,

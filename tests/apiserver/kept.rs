@@ -85,6 +85,7 @@ pub(crate) async fn workloads_without_replica_sets_go_back_too(stage: &Stage) ->
     for (namespace, kind) in [
         ("back-daemons", Target::DaemonSet),
         ("back-stateful", Target::StatefulSet),
+        ("back-service", Target::Service),
     ] {
         let scene = stage.scene_of(namespace, kind).await?;
         scene.apply_canary(|_| ()).await?;

@@ -32,6 +32,8 @@ struct Seen {
     /// All that the primary ever ran.
     ran: Vec<String>,
     phase: Option<CanaryPhase>,
+    /// What the canary's copy of a Service as target leads to.
+    copy: Option<String>,
 }
 
 #[derive(Default)]
@@ -61,6 +63,7 @@ impl Seen {
                 self.ran.extend(self.primary.image());
             }
             Fact::Phase(phase) => self.phase = Some(*phase),
+            Fact::Copy(image) => self.copy = Some(image.clone()),
         }
     }
 
@@ -80,6 +83,7 @@ impl Seen {
             Fact::Route(route) => self.judge_route(*route),
             Fact::Workload(Role::Canary, Some(next)) => self.judge_canary(next),
             Fact::Workload(Role::Primary, Some(next)) => self.judge_primary(next),
+            Fact::Copy(next) => self.judge_copy(next),
             Fact::Workload(_, None) | Fact::Endpoints(..) | Fact::Phase(_) => None,
         }
     }
@@ -130,6 +134,14 @@ impl Seen {
         } else {
             None
         }
+    }
+
+    /// Requests that go to a canary go to what is analysed, and to nothing that came since.
+    fn judge_copy(&self, next: &str) -> Option<String> {
+        let reached = |route: Route| route.canary > 0 || route.mirrored || !route.in_effect;
+        let changes = self.copy.as_ref().is_some_and(|copy| copy != next);
+        (changes && self.route.is_some_and(reached))
+            .then(|| format!("the canary was led to {next} at {:?}", self.route))
     }
 
     /// A primary keeps its size, and changes what it runs in a promotion only, or back.
@@ -251,6 +263,18 @@ mod tests {
         check(std::slice::from_ref(&gone), 1);
         check(&[failed.clone(), Fact::Route(unconfirmed), gone.clone()], 1);
         check(&[failed, Fact::Route(route(0)), gone], 0);
+    }
+
+    #[test]
+    fn a_canary_with_traffic_is_not_led_elsewhere() {
+        let led = |image: &str| Fact::Copy(image.to_owned());
+        check(&[led("app:2"), led("app:2")], 0);
+        check(&[led("app:2"), led("app:3")], 1);
+        let failed = Fact::Phase(CanaryPhase::Failed);
+        check(
+            &[led("app:2"), failed, Fact::Route(route(0)), led("app:3")],
+            0,
+        );
     }
 
     #[test]

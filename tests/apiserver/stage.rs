@@ -124,6 +124,19 @@ impl Stage {
             curtain,
             playing,
         };
+        if target == Target::Service {
+            for image in ["podinfo:1", "podinfo:2", "podinfo:3"] {
+                let params = PatchParams::apply("git");
+                let workload = target::behind_service(image);
+                let name = workload["metadata"]["name"].as_str().unwrap_or_default();
+                let api: Api<DynamicObject> = Api::namespaced_with(
+                    scene.client.clone(),
+                    namespace,
+                    &Target::Deployment.resource(),
+                );
+                api.patch(name, &params, &Patch::Apply(&workload)).await?;
+            }
+        }
         scene.apply_target("podinfo:1").await?;
         Ok(scene)
     }
@@ -247,7 +260,9 @@ impl Scene {
     ) -> Result<()> {
         let mut spec = json!({
             "targetRef": {
-                "apiVersion": "apps/v1", "kind": self.target.resource().kind, "name": "podinfo",
+                "apiVersion": self.target.resource().api_version,
+                "kind": self.target.resource().kind,
+                "name": "podinfo",
             },
             "progressDeadlineSeconds": 20,
             "service": { "port": 9898 },
@@ -359,7 +374,7 @@ impl Scene {
     /// The image of a workload's first container.
     pub(crate) async fn image(&self, name: &str) -> Result<String> {
         let workload = self.workloads().get(name).await?;
-        Ok(target::image(&workload.data["spec"]).to_owned())
+        Ok(target::image(&workload.data["spec"]))
     }
 
     /// The pods that a workload asks for.

@@ -19,7 +19,7 @@ const SIDE_BY_SIDE: usize = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn stories_of_canaries() -> Result<()> {
     let stage = Stage::open().await?;
-    let stories: Vec<BoxFuture<'_, Result<()>>> = vec![
+    let mut stories: Vec<BoxFuture<'_, Result<()>>> = vec![
         Box::pin(a_good_revision_is_promoted(&stage)),
         Box::pin(a_canary_without_endpoints_loses_its_traffic(&stage)),
         Box::pin(a_revert_ends_the_run(&stage)),
@@ -51,10 +51,6 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
         Box::pin(edits::settings_reach_an_adopted_route_or_are_refused(
-            &stage,
-        )),
-        Box::pin(kinds::a_daemon_set_is_released_node_by_node(&stage)),
-        Box::pin(kinds::a_stateful_set_is_released_with_claims_of_its_own(
             &stage,
         )),
         Box::pin(providers::a_gateway_is_led_by_weights_of_an_http_route(
@@ -91,10 +87,27 @@ async fn stories_of_canaries() -> Result<()> {
             &stage,
         )),
     ];
+    stories.extend(of_targets(&stage));
     stream::iter(stories)
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect()
         .await
+}
+
+/// Those of targets that are no Deployments.
+fn of_targets(stage: &Stage) -> Vec<BoxFuture<'_, Result<()>>> {
+    vec![
+        Box::pin(kinds::a_daemon_set_is_released_node_by_node(stage)),
+        Box::pin(kinds::a_stateful_set_is_released_with_claims_of_its_own(
+            stage,
+        )),
+        Box::pin(kinds::a_service_is_released_by_copies_of_it(stage)),
+        Box::pin(kinds::a_service_that_fails_is_rolled_back(stage)),
+        Box::pin(kinds::a_service_that_leads_away_is_released_unchecked(
+            stage,
+        )),
+        Box::pin(kinds::what_a_service_cannot_have_is_told(stage)),
+    ]
 }
 
 /// Apart from the others, since their traffic is counted in time.

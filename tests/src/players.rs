@@ -431,16 +431,18 @@ impl Players {
         starting.ready(now)
     }
 
-    /// One slice for each Service, with an address for each ready pod that it selects.
+    /// One slice for each Service that selects pods, with its labels and an address for each ready
+    /// pod of them.
     async fn publish_endpoints(&self, running: &[Running], conditions: &Conditions) -> Result<()> {
         let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.namespace);
         let existing = self.known.slices.state();
         for service in self.known.services.state() {
             let name = service.name_any();
             let spec = service.spec.as_ref();
-            let selector = spec
-                .and_then(|spec| spec.selector.clone())
-                .unwrap_or_default();
+            let selector = spec.and_then(|spec| spec.selector.clone());
+            let Some(selector) = selector.filter(|selector| !selector.is_empty()) else {
+                continue;
+            };
             let selects = |pod: &&Running| {
                 selector
                     .iter()
@@ -455,13 +457,16 @@ impl Players {
                 .collect();
             let current = existing.iter().find(|slice| slice.name_any() == name);
             let held = current.map(|slice| slice.endpoints.as_ref().map_or(0, Vec::len));
-            if held == Some(endpoints.len()) {
+            let mut labels = service.labels().clone();
+            labels.insert("kubernetes.io/service-name".to_owned(), name.clone());
+            let is_labelled = current.is_some_and(|slice| *slice.labels() == labels);
+            if held == Some(endpoints.len()) && is_labelled {
                 continue;
             }
             let slice = json!({
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
-                "metadata": { "name": name, "labels": { "kubernetes.io/service-name": name } },
+                "metadata": { "name": name, "labels": labels },
                 "addressType": "IPv4",
                 "endpoints": endpoints,
                 "ports": [],

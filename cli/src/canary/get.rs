@@ -49,9 +49,14 @@ fn list(canaries: &[Canary], style: Style) -> String {
 /// Shows one.
 pub(super) async fn one(canaries: &Canaries, name: &str, output: Output) -> Result<Exit> {
     let canary = canaries.read(name).await?;
+    // A Service as target is the apex: the canary's share goes to a copy of it.
+    let of_canary = match canary.spec.target_ref.kind.as_str() {
+        "Service" => "-canary",
+        _ => "",
+    };
     let roles = [
         ("primary", find(canaries, &canary, "-primary").await?),
-        ("canary", find(canaries, &canary, "").await?),
+        ("canary", find(canaries, &canary, of_canary).await?),
     ];
     print(output, &canary, |style| detail(&canary, &roles, style))?;
     Ok(Exit::Succeeded)
@@ -143,6 +148,21 @@ fn workload(
         ];
     };
     let (spec, status) = (&found.data["spec"], &found.data["status"]);
+    if found
+        .types
+        .as_ref()
+        .is_some_and(|types| types.kind == "Service")
+    {
+        let name = found.name_any();
+        let nothing = "".into();
+        return [
+            role.into(),
+            name.into(),
+            led_to(spec).into(),
+            nothing,
+            weight.into(),
+        ];
+    }
     let containers = spec["template"]["spec"]["containers"].as_array();
     let images = containers.into_iter().flatten();
     let images: Vec<&str> = images.filter_map(|one| one["image"].as_str()).collect();
@@ -161,6 +181,16 @@ fn workload(
         Cell::toned(format!("{ready}/{wanted}"), tone),
         weight.into(),
     ]
+}
+
+/// Where a Service leads: a host, or the pods with some labels.
+fn led_to(spec: &Value) -> String {
+    if let Some(host) = spec["externalName"].as_str() {
+        return host.to_owned();
+    }
+    let labels = spec["selector"].as_object().into_iter().flatten();
+    let labels = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+    labels.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -200,6 +230,23 @@ mod tests {
             ("canary", None),
         ];
         insta::assert_snapshot!(detail(&summary::tests::canary(), &roles, Style::Plain));
+    }
+
+    #[test]
+    fn a_service_shows_where_it_leads() {
+        let row = |spec: Value| {
+            let service = json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": { "name": "web-canary" }, "spec": spec,
+            });
+            let role = ("canary", Some(from_value(service).unwrap()));
+            let header = ["ROLE", "WORKLOAD", "IMAGES", "READY", "WEIGHT"];
+            table(header, vec![workload("", &role, Some(20))], Style::Plain)
+        };
+        let selects = row(json!({ "selector": { "app": "web", "version": "2" } }));
+        assert!(selects.contains("app=web,version=2"), "{selects}");
+        let away = row(json!({ "type": "ExternalName", "externalName": "web.example" }));
+        assert!(away.contains("web.example"), "{away}");
     }
 
     #[test]

@@ -252,7 +252,7 @@ impl Machine<'_> {
 
     /// Scales the canary up when it has no replicas.
     fn scale_up(&mut self) -> Turn {
-        if self.seen.canary.is_none() || self.canary().desired > 0 {
+        if !self.strategy.sized || self.seen.canary.is_none() || self.canary().desired > 0 {
             return Ok(());
         }
         let primary = self

@@ -29,6 +29,8 @@ pub struct Strategy {
     /// Whether traffic can be divided; otherwise the canary is judged without any, and the primary
     /// has all of it until it runs the revision itself.
     pub divides_traffic: bool,
+    /// Whether the canary has a size to set: it rests at none, and is scaled up for a run.
+    pub sized: bool,
     /// Whether clients that got the canary are led to it again.
     pub sticky: bool,
     /// Whether nothing is to be done at all.

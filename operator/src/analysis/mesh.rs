@@ -289,7 +289,8 @@ impl Measure {
         };
         format!(
             "{what}, of {}/{} over {window:?}, by the proxies of callers and gateways",
-            target.namespace, target.workload
+            target.namespace,
+            target.workload.as_ref().unwrap_or(&target.service)
         )
     }
 }

@@ -29,7 +29,7 @@ impl Look<'_> {
             return None;
         }
         let run = state.run.as_ref()?;
-        let selector = &world.target.as_ref()?.selector;
+        let selector = world.target.as_ref()?.selector.as_ref()?;
         Some(Comparison {
             run: run.id,
             weight: u32::from(split.canary.get()),

@@ -2,7 +2,7 @@
 
 use fairlead_controller::ApiError;
 use fairlead_rollout::{Effect, Revision, Split};
-use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -18,7 +18,7 @@ use crate::router::{self, Provider, Router};
 use crate::workload::archive::{Archive, Record};
 use crate::workload::autoscaler::{self, Autoscaler};
 use crate::workload::configs::{Configs, Copies, rename};
-use crate::workload::{self, PrimaryPlan, Selector, Workload};
+use crate::workload::{self, Content, PrimaryPlan, Snapshot, Workload};
 
 /// The selector of someone else's Service as it was before we led it to the primary.
 const ORIGINAL_SELECTOR: &str = "fairlead.dev/original-selector";
@@ -114,8 +114,9 @@ impl Executor<'_> {
             return Ok(());
         };
         for role in [Role::Primary, Role::Canary] {
-            self.apply(&self.service(role, &target.selector, true))
-                .await?;
+            if let Some(service) = self.service(role, target, true) {
+                self.apply(&service).await?;
+            }
             if self.plan.route.provider == Provider::Istio {
                 self.apply(&objects::destination_rule(role, &self.plan.route))
                     .await?;
@@ -135,9 +136,11 @@ impl Executor<'_> {
         let Some(target) = &self.world.target else {
             return Ok(());
         };
-        let live = self.world.apex.as_ref();
+        let live = Role::Apex.of(&self.world.services).as_ref();
         let is_ours = live.is_none_or(|live| objects::is_owned(live, &self.plan.route.owner));
-        let mut service = self.service(Role::Apex, &target.selector, is_ours);
+        let Some(mut service) = self.service(Role::Apex, target, is_ours) else {
+            return Ok(());
+        };
         if let Some(live) = live.filter(|_| !is_ours) {
             let kept = live["metadata"]["annotations"][ORIGINAL_SELECTOR].as_str();
             let original =
@@ -147,10 +150,9 @@ impl Executor<'_> {
         self.apply(&service).await
     }
 
-    fn service(&self, role: Role, selector: &Selector, is_ours: bool) -> Value {
-        let target = self.world.target.as_ref();
-        let pod = target.and_then(|target| target.template.as_ref().ok()?.spec.spec.as_ref());
-        objects::service(role, &self.plan.route, selector, pod, is_ours)
+    fn service(&self, role: Role, target: &Snapshot, is_ours: bool) -> Option<Value> {
+        let live = role.of(&self.world.services).as_ref();
+        objects::service(role, &self.plan.route, target, live, is_ours)
     }
 
     /// The target's autoscaler, as it is asked for and as it is.
@@ -201,19 +203,19 @@ impl Executor<'_> {
             return self.give(revision, record).await;
         }
         let current = target.template.as_ref().ok();
-        let template = if let Some(current) =
+        let content = if let Some(current) =
             current.filter(|current| current.identity == identity(revision))
         {
-            current.spec.clone()
+            current.content.clone()
         } else {
             let kept = self
                 .workload
-                .template(&self.plan.names, identity(revision))
+                .content(&self.plan.names, identity(revision))
                 .await?;
             kept.ok_or_else(|| Error::Lost(revision.clone()))?
         };
-        let configs = self.configs(&template).await?;
-        self.copy(revision, template, &configs).await
+        let configs = self.configs(&content).await?;
+        self.copy(revision, content, &configs).await
     }
 
     async fn promote(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
@@ -221,12 +223,12 @@ impl Executor<'_> {
         let target = self.world.target.as_ref().ok_or_else(moved)?;
         let current = target.template.as_ref().map_err(|_unknown| moved())?;
         // What was analysed, and nothing that came in the meantime.
-        let configs = self.configs(&current.spec).await?;
+        let configs = self.configs(&current.content).await?;
         if compose(&current.identity, &configs.hashes()) != *revision {
             return Err(moved());
         }
         self.archive().keep(keeping).await?;
-        self.copy(revision, current.spec.clone(), &configs).await
+        self.copy(revision, current.content.clone(), &configs).await
     }
 
     async fn restore(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
@@ -239,7 +241,7 @@ impl Executor<'_> {
     /// Gives the primary what was kept.
     async fn give(&self, revision: &Revision, record: Record) -> Result<(), Error> {
         self.archive().put_back(revision, &record).await?;
-        self.apply_primary(revision, record.template).await
+        self.apply_primary(revision, record.content).await
     }
 
     async fn mark(&self, revision: &Revision) -> Result<(), Error> {
@@ -256,8 +258,8 @@ impl Executor<'_> {
         })
     }
 
-    async fn configs(&self, template: &PodTemplateSpec) -> Result<Configs, Error> {
-        let pod = template.spec.clone().unwrap_or_default();
+    async fn configs(&self, content: &Content) -> Result<Configs, Error> {
+        let pod = content.pod().cloned().unwrap_or_default();
         let configs = Configs::read(self.client, &self.plan.names.namespace, &pod).await;
         Ok(configs.map_err(workload::Error::from)?)
     }
@@ -278,24 +280,25 @@ impl Executor<'_> {
         }
     }
 
-    /// Gives the primary a template of the target's, with configs of its own.
+    /// Gives the primary what the target asks for, with configs of its own.
     async fn copy(
         &self,
         revision: &Revision,
-        mut template: PodTemplateSpec,
+        mut content: Content,
         configs: &Configs,
     ) -> Result<(), Error> {
         let written = self.copies().write(configs).await;
         written.map_err(workload::Error::from)?;
-        rename(template.spec.get_or_insert_default(), &configs.renamed());
-        self.apply_primary(revision, template).await
+        if let Content::Pods(template) = &mut content {
+            rename(template.spec.get_or_insert_default(), &configs.renamed());
+        }
+        if !self.plan.kind.has_history() {
+            self.archive().hold(revision, &content).await?;
+        }
+        self.apply_primary(revision, content).await
     }
 
-    async fn apply_primary(
-        &self,
-        revision: &Revision,
-        template: PodTemplateSpec,
-    ) -> Result<(), Error> {
+    async fn apply_primary(&self, revision: &Revision, content: Content) -> Result<(), Error> {
         let Some(target) = &self.world.target else {
             return Err(Error::Moved(revision.clone()));
         };
@@ -307,7 +310,7 @@ impl Executor<'_> {
         };
         let primary = PrimaryPlan {
             target,
-            template,
+            content,
             revision,
             replicas: replicas.max(1),
             owner: self.plan.route.owner.clone(),
@@ -322,13 +325,15 @@ impl Executor<'_> {
     /// Leads a Service that is not ours to the target again, and takes the routes back.
     async fn give_back(&self) -> Result<(), Error> {
         self.hold_scaler(false).await?;
-        let live = self.world.apex.as_ref();
+        let live = Role::Apex.of(&self.world.services).as_ref();
         let foreign = live.filter(|live| !objects::is_owned(live, &self.plan.route.owner));
-        if let (Some(live), Some(target)) = (foreign, &self.world.target) {
+        let target = self.world.target.as_ref();
+        let selector = target.and_then(|target| target.selector.as_ref());
+        if let (Some(live), Some(own)) = (foreign, selector) {
             let kept = live["metadata"]["annotations"][ORIGINAL_SELECTOR].as_str();
             let selector = kept
                 .and_then(|text| serde_json::from_str::<Value>(text).ok())
-                .unwrap_or_else(|| json!({ &target.selector.key: target.selector.value }));
+                .unwrap_or_else(|| json!({ &own.key: own.value }));
             // Applying nothing else gives up all other fields that we hold.
             self.apply(&json!({
                 "apiVersion": "v1",

@@ -3,11 +3,12 @@
 use fairlead_crds::canary::{Canary, CanaryService, CanarySpec};
 
 use crate::router::{Provider, RoutePlan};
+use crate::workload::Kind;
 
 type Field = (bool, &'static str);
 
 /// The fields that a Canary sets in vain.
-pub(super) fn inert(canary: &Canary, route: &RoutePlan) -> Vec<&'static str> {
+pub(super) fn inert(canary: &Canary, kind: Kind, route: &RoutePlan) -> Vec<&'static str> {
     let spec = &canary.spec;
     let service = spec.service.clone().unwrap_or_default();
     let mut fields = of_all(spec, &service);
@@ -15,6 +16,9 @@ pub(super) fn inert(canary: &Canary, route: &RoutePlan) -> Vec<&'static str> {
         spec.analysis.session_affinity.is_some() && route.affinity.is_none(),
         "spec.analysis.sessionAffinity",
     ));
+    if kind == Kind::Service {
+        fields.extend(without_pods(spec, &service));
+    }
     match route.provider {
         Provider::Istio => fields.extend(gateway_only(&service)),
         Provider::GatewayApi { .. } => fields.extend(mesh_only(&service)),
@@ -61,6 +65,16 @@ pub fn instead(field: &str) -> &'static str {
         | "spec.analysis.mirror" => {
             "leave it out, or set `spec.provider` to one with routes: istio or gatewayapi:v1"
         }
+        "spec.service.portName"
+        | "spec.service.targetPort"
+        | "spec.service.portDiscovery"
+        | "spec.service.headless"
+        | "spec.service.trafficDistribution"
+        | "spec.service.primary"
+        | "spec.service.canary" => "leave it out: the copies of a Service are as the Service is",
+        "spec.analysis.primaryReadyThreshold" | "spec.analysis.canaryReadyThreshold" => {
+            "leave it out: a Service does not say how many endpoints it should have"
+        }
         _ => "leave it out: nothing acts on it yet",
     }
 }
@@ -76,6 +90,34 @@ fn of_all(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
         (
             scaler.kind == "HorizontalPodAutoscaler" && !scaler.primary_scaler_queries.is_empty(),
             "spec.autoscalerRef.primaryScalerQueries",
+        ),
+    ]
+}
+
+/// What only Services of our own making have, and only pods that are known.
+fn without_pods(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
+    let analysis = &spec.analysis;
+    vec![
+        (service.port_name.is_some(), "spec.service.portName"),
+        (service.target_port.is_some(), "spec.service.targetPort"),
+        (
+            service.port_discovery == Some(true),
+            "spec.service.portDiscovery",
+        ),
+        (service.headless == Some(true), "spec.service.headless"),
+        (
+            service.traffic_distribution.is_some(),
+            "spec.service.trafficDistribution",
+        ),
+        (service.primary.is_some(), "spec.service.primary"),
+        (service.canary.is_some(), "spec.service.canary"),
+        (
+            analysis.primary_ready_threshold.is_some(),
+            "spec.analysis.primaryReadyThreshold",
+        ),
+        (
+            analysis.canary_ready_threshold.is_some(),
+            "spec.analysis.canaryReadyThreshold",
         ),
     ]
 }

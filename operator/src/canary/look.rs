@@ -335,6 +335,7 @@ impl<'a> Look<'a> {
             now,
         };
         status::conclude(&mut status, &report);
+        status::mark_unchecked(&mut status, &report, world.unchecked);
         let is_news =
             invalid.is_some() && !status::is_stalled(before.as_ref(), events::Trouble::INVALID);
         let stored = self.write_status(status).await?;
@@ -421,19 +422,19 @@ impl<'a> Look<'a> {
                     .target
                     .as_ref()
                     .map(|target| target.replica_managers.join(", "));
-                let field = format!("{}={replicas}", self.plan.kind.size_field());
+                let kind = self.plan.kind;
+                let size = kind.size_field()?;
                 let note = format!(
-                    "`{}` of {} `{}` is set again and again by {}; leave it out \
+                    "`{size}` of {} `{}` is set again and again by {}; leave it out \
                      there: this Canary owns it",
-                    self.plan.kind.size_field(),
-                    self.plan.kind.as_str(),
+                    kind.as_str(),
                     self.plan.names.target,
                     managers
                         .filter(|names| !names.is_empty())
                         .as_deref()
                         .unwrap_or("someone else")
                 );
-                (field, note)
+                (format!("{size}={replicas}"), note)
             }
             Effect::SetSplit { to, .. } => {
                 let note = format!(

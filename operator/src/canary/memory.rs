@@ -104,7 +104,7 @@ mod tests {
     use kube::runtime::reflector::ObjectRef;
     use serde_json::json;
 
-    use super::super::pods::Endpoints;
+    use super::super::pods::{Endpoints, Slices};
     use super::super::sight::{Objects, Pair, Scalers};
     use super::*;
     use crate::router::Routes;
@@ -121,8 +121,8 @@ mod tests {
             },
             routes: Routes::default(),
             endpoints: Endpoints {
-                primary: 1,
-                canary: 1,
+                primary: Slices::default(),
+                canary: Slices::default(),
             },
             objects: Objects {
                 services: [None, None, None],

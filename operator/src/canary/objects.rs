@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use fairlead_crds::annotation;
 use fairlead_crds::canary::CanaryMetadata;
+use fairlead_crds::{annotation, label};
+use fairlead_rollout::Revision;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use crate::router::RoutePlan;
-use crate::workload::Selector;
+use crate::router::{RoutePlan, includes};
+use crate::workload::service::{self, Place};
+use crate::workload::{Content, Selector, Snapshot};
 
 /// Containers whose ports are the mesh's.
 const SIDECARS: [&str; 2] = ["istio-proxy", "envoy"];
@@ -35,16 +37,34 @@ impl Role {
             Self::Canary => &plan.canary,
         }
     }
+
+    /// Its own of what all three have.
+    pub(super) const fn of<T>(self, [apex, primary, canary]: &[T; 3]) -> &T {
+        match self {
+            Self::Apex => apex,
+            Self::Primary => primary,
+            Self::Canary => canary,
+        }
+    }
 }
 
-/// Builds a Service; one that is someone else's gets its selector and port, and no owner.
+/// Builds the Service of a role; one that is someone else's gets its selector and port, and no
+/// owner.
+///
+/// Where the target is a Service itself, it is the apex, and what is promoted is the primary: only
+/// the canary is made here, unless somebody has changed it since `live` was read.
 pub(super) fn service(
     role: Role,
     plan: &RoutePlan,
-    selector: &Selector,
-    pod: Option<&PodSpec>,
+    target: &Snapshot,
+    live: Option<&Value>,
     is_ours: bool,
-) -> Value {
+) -> Option<Value> {
+    let Some(selector) = &target.selector else {
+        return copy(role, plan, target, live);
+    };
+    let template = target.template.as_ref().ok();
+    let pod = template.and_then(|template| template.content.pod());
     let value = match role {
         Role::Apex | Role::Primary => selector.primary_value(),
         Role::Canary => selector.value.clone(),
@@ -63,12 +83,75 @@ pub(super) fn service(
             spec["trafficDistribution"] = json!(preference);
         }
     }
-    json!({
+    Some(json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(role, plan, selector, is_ours, name),
         "spec": spec,
-    })
+    }))
+}
+
+/// The target's copy, when this role is one that always has its newest revision.
+fn copy(role: Role, plan: &RoutePlan, target: &Snapshot, live: Option<&Value>) -> Option<Value> {
+    let template = target.template.as_ref().ok()?;
+    let Content::Service(spec) = &template.content else {
+        return None;
+    };
+    let place = Place {
+        namespace: &plan.namespace,
+        name: role.name(plan),
+        owner: &plan.owner,
+        guard: live.and_then(|live| live["metadata"]["resourceVersion"].as_str()),
+    };
+    let revision = Revision(template.identity.clone());
+    (role == Role::Canary).then(|| service::copy(target, spec, &revision, &place))
+}
+
+/// The revision of the target that a Service is a copy of, when it is one.
+pub(super) fn released_revision(live: &Value) -> Option<&str> {
+    live["metadata"]["labels"][label::RELEASED_REVISION].as_str()
+}
+
+/// Whether a Service as target has the port that the routes lead to, or has none at all.
+pub(super) fn serves(spec: &Value, plan: &RoutePlan) -> Result<(), String> {
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    let ports: Vec<u64> = ports.filter_map(|port| port["port"].as_u64()).collect();
+    if ports.is_empty() || ports.contains(&u64::from(plan.port)) {
+        return Ok(());
+    }
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    Err(format!(
+        "the target has no port {}: set `spec.service.port` to one that it has ({})",
+        plan.port,
+        ports.join(", ")
+    ))
+}
+
+/// Whether a Service is as wanted: selector, revision, each wanted port and annotation; a copy with
+/// all else of its spec too.
+pub(super) fn stands(live: &Value, wanted: &Value) -> bool {
+    let has = |port: &Value| {
+        let ports = live["spec"]["ports"].as_array();
+        ports
+            .into_iter()
+            .flatten()
+            .any(|found| includes(found, port))
+    };
+    let is_copy = released_revision(wanted).is_some();
+    let fields = wanted["spec"].as_object().into_iter().flatten();
+    let mut rest = fields.filter(|(field, _)| is_copy && *field != "ports");
+    live["spec"]["selector"] == wanted["spec"]["selector"]
+        && released_revision(live) == released_revision(wanted)
+        && rest.all(|(field, value)| includes(&live["spec"][field], value))
+        && wanted["spec"]["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .all(has)
+        && includes(
+            &live["metadata"]["annotations"],
+            &wanted["metadata"]["annotations"],
+        )
 }
 
 fn metadata(role: Role, plan: &RoutePlan, selector: &Selector, is_ours: bool, name: &str) -> Value {

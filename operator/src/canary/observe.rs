@@ -7,19 +7,18 @@ use fairlead_rollout::{
     Answer, Counted, Inheritance, Observation, Phase, Readiness, Request, Revision, Role as Side,
     State,
 };
-use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
 use serde_json::Value;
 
 use super::objects::{self, Role};
-use super::pods::Ailment;
+use super::pods::{Ailment, Slices};
 use super::revision::compose;
 use super::sight::{Known, Objects, Pair, Scalers, Sight};
 use super::takeover::{self, Incumbent};
 use super::validate::Validated;
 use crate::router::{self, Provider, Router, Routes, includes};
 use crate::workload::configs::Configs;
-use crate::workload::{self, Snapshot, Workload};
+use crate::workload::{self, Content, Kind, Snapshot, Workload};
 
 /// Why the cluster could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +52,10 @@ pub(super) struct World {
     pub(super) routes: Routes,
     /// The configs of the target's template.
     pub(super) configs: Option<Configs>,
-    /// The apex Service as it is.
-    pub(super) apex: Option<Value>,
+    /// The Services of apex, primary and canary as they are.
+    pub(super) services: [Option<Value>; 3],
+    /// Whether nothing tells if the canary can answer.
+    pub(super) unchecked: bool,
     /// The target's autoscaler.
     pub(super) autoscaler: Option<Value>,
 }
@@ -133,14 +134,14 @@ impl Observer<'_> {
             command,
         } = heard;
         let Pair { target, primary } = &sight.workloads;
-        let (routes, endpoints) = (&sight.routes, sight.endpoints);
+        let routes = &sight.routes;
+        let endpoints = self.ready_endpoints(sight);
         let revision = match self.missing_autoscaler(&sight.scalers) {
             Some(why) => Err(why),
-            None => revision(sight),
+            None => self.revision(sight),
         };
-        let [apex, ..] = &sight.objects.services;
-        let pod = template_pod(target.as_ref());
-        let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref(), pod);
+        let [apex, _, canary_service] = &sight.objects.services;
+        let in_place = |role: Role| self.is_in_place(role, &sight.objects, target.as_ref());
         let leads_to_us = selects_primary(apex.as_ref(), target.as_ref());
         let thresholds = self.plan.thresholds;
         let [of_primary, of_canary] = ailments;
@@ -190,9 +191,53 @@ impl Observer<'_> {
             primary: primary.clone(),
             routes: routes.clone(),
             configs: sight.configs.clone().and_then(Result::ok),
-            apex: apex.clone(),
+            services: sight.objects.services.clone(),
+            unchecked: target.is_some() && !self.is_checked(canary_service.as_ref()),
             autoscaler: sight.scalers.target.clone(),
         }
+    }
+
+    /// The ready endpoints of both roles, as far as they are of what the Services lead to by now.
+    fn ready_endpoints(&self, sight: &Sight) -> Ready {
+        let [_, primary, canary] = &sight.objects.services;
+        let count = |slices: &Slices, service: &Option<Value>| {
+            let service = service.as_ref();
+            if self.is_checked(service) {
+                slices.ready_of(service.and_then(objects::released_revision))
+            } else {
+                // Nothing tells: it is taken to answer.
+                1
+            }
+        };
+        Ready {
+            primary: count(&sight.endpoints.primary, primary),
+            canary: count(&sight.endpoints.canary, canary),
+        }
+    }
+
+    /// Whether endpoints tell if a role can answer. A target that selects no pods leads to what the
+    /// cluster does not know.
+    fn is_checked(&self, service: Option<&Value>) -> bool {
+        let selects = |service: &Value| {
+            let selector = service["spec"]["selector"].as_object();
+            let leads_away = service["spec"]["type"] == "ExternalName";
+            !leads_away && selector.is_some_and(|selector| !selector.is_empty())
+        };
+        self.plan.kind != Kind::Service || service.is_none_or(selects)
+    }
+
+    /// The target's revision: the identity of what it asks for, and a hash of its configs.
+    fn revision(&self, sight: &Sight) -> Result<Revision, String> {
+        let target = sight.workloads.target.as_ref();
+        let target = target.ok_or_else(|| "the target does not exist".to_owned())?;
+        let template = target.template.as_ref().map_err(Clone::clone)?;
+        if let Content::Service(spec) = &template.content {
+            objects::serves(spec, &self.plan.route)?;
+        }
+        let no_configs = || "the target's configs are not known".to_owned();
+        let configs = sight.configs.as_ref().ok_or_else(no_configs)?;
+        let configs = configs.as_ref().map_err(Clone::clone)?;
+        Ok(compose(&template.identity, &configs.hashes()))
     }
 
     /// What to say of an autoscaler that is named and is not there.
@@ -209,7 +254,7 @@ impl Observer<'_> {
 
     /// What keeps pods of the primary and of the canary from becoming ready, where that matters.
     async fn ailments(&self, sight: &Sight, state: &State) -> Result<[Option<Ailment>; 2], Error> {
-        let (workloads, endpoints) = (&sight.workloads, sight.endpoints);
+        let (workloads, endpoints) = (&sight.workloads, self.ready_endpoints(sight));
         let thresholds = self.plan.thresholds;
         let canary = workloads.target.as_ref().filter(|target| {
             let side = side(target, endpoints.canary, thresholds.canary, None);
@@ -243,11 +288,10 @@ impl Observer<'_> {
         {
             return Ok(Some(objection));
         }
-        let resource = self.plan.kind.resource();
-        let names = &self.plan.names;
+        let (kind, names) = (self.plan.kind, &self.plan.names);
         let target = sight.workloads.target.as_ref();
         let configs = sight.configs.as_ref().and_then(|read| read.as_ref().ok());
-        let left = takeover::inheritance(self.client, &resource, names, target, configs);
+        let left = takeover::inheritance(self.client, kind, names, target, configs);
         Ok(Some(left.await?))
     }
 
@@ -262,34 +306,40 @@ impl Observer<'_> {
         live.is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
     }
 
-    fn is_in_place(
-        &self,
-        role: Role,
-        objects: &Objects,
-        target: Option<&Snapshot>,
-        pod: Option<&PodSpec>,
-    ) -> bool {
+    fn is_in_place(&self, role: Role, objects: &Objects, target: Option<&Snapshot>) -> bool {
         // Without a target nobody knows what to select: things stay as they are.
         let Some(target) = target else { return true };
         let plan = &self.plan.route;
-        let [apex, primary, canary] = &objects.services;
+        let live = role.of(&objects.services);
         let [primary_rule, canary_rule] = &objects.rules;
-        let (live, rule) = match role {
-            Role::Apex => (apex, None),
-            Role::Primary => (primary, Some(primary_rule)),
-            Role::Canary => (canary, Some(canary_rule)),
+        let rule = match role {
+            Role::Apex => None,
+            Role::Primary => Some(primary_rule),
+            Role::Canary => Some(canary_rule),
         };
-        let Some(live) = live else { return false };
-        let is_ours = objects::is_owned(live, &plan.owner);
-        let wanted = objects::service(role, plan, &target.selector, pod, is_ours);
+        let is_ours = live
+            .as_ref()
+            .is_some_and(|live| objects::is_owned(live, &plan.owner));
+        let wanted = objects::service(role, plan, target, live.as_ref(), is_ours);
+        let stands = wanted.is_none_or(|wanted| {
+            live.as_ref()
+                .is_some_and(|live| objects::stands(live, &wanted))
+        });
         let rule = rule.filter(|_| plan.provider == Provider::Istio);
         let rule_stands = rule.is_none_or(|live| {
             let wanted = objects::destination_rule(role, plan);
             live.as_ref()
                 .is_some_and(|live| includes(&live["spec"], &wanted["spec"]))
         });
-        rule_stands && service_stands(live, &wanted)
+        rule_stands && stands
     }
+}
+
+/// Ready endpoints of the two roles.
+#[derive(Clone, Copy)]
+struct Ready {
+    primary: u32,
+    canary: u32,
 }
 
 const fn is_in_flight(state: &State) -> bool {
@@ -309,19 +359,9 @@ fn explain(side: &mut Side, why: &str) {
 /// Whether the apex Service leads to the primary.
 fn selects_primary(apex: Option<&Value>, target: Option<&Snapshot>) -> bool {
     let Some(apex) = apex else { return false };
-    let Some(target) = target else { return true };
-    apex["spec"]["selector"][&target.selector.key] == target.selector.primary_value()
-}
-
-/// The target's revision: its template's identity, and a hash of its configs.
-fn revision(sight: &Sight) -> Result<Revision, String> {
-    let target = sight.workloads.target.as_ref();
-    let target = target.ok_or_else(|| "the target does not exist".to_owned())?;
-    let template = target.template.as_ref().map_err(Clone::clone)?;
-    let no_configs = || "the target's configs are not known".to_owned();
-    let configs = sight.configs.as_ref().ok_or_else(no_configs)?;
-    let configs = configs.as_ref().map_err(Clone::clone)?;
-    Ok(compose(&template.identity, &configs.hashes()))
+    let selector = target.and_then(|target| target.selector.as_ref());
+    selector
+        .is_none_or(|selector| apex["spec"]["selector"][&selector.key] == selector.primary_value())
 }
 
 fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&Revision>) -> Side {
@@ -343,31 +383,6 @@ fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&R
 fn needed(replicas: u32, threshold: u32) -> u32 {
     let share = u64::from(replicas) * u64::from(threshold) / 100;
     u32::try_from(share).unwrap_or(u32::MAX).max(1)
-}
-
-fn template_pod(target: Option<&Snapshot>) -> Option<&PodSpec> {
-    target?.template.as_ref().ok()?.spec.spec.as_ref()
-}
-
-/// Selector as wanted, each wanted port there, annotations set.
-fn service_stands(live: &Value, wanted: &Value) -> bool {
-    let has = |port: &Value| {
-        let ports = live["spec"]["ports"].as_array();
-        ports
-            .into_iter()
-            .flatten()
-            .any(|found| includes(found, port))
-    };
-    live["spec"]["selector"] == wanted["spec"]["selector"]
-        && wanted["spec"]["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .all(has)
-        && includes(
-            &live["metadata"]["annotations"],
-            &wanted["metadata"]["annotations"],
-        )
 }
 
 #[cfg(test)]

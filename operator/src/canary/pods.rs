@@ -1,5 +1,6 @@
 //! What pods say of a rollout: ready endpoints, and crashes. Reads only.
 
+use fairlead_crds::label;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
@@ -13,11 +14,29 @@ pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Restarts of one container that end a run early.
 const MOST_RESTARTS: i32 = 2;
 
-/// Ready endpoints of the two roles.
-#[derive(Clone, Copy, Debug)]
+/// What the EndpointSlices of both Services hold.
+#[derive(Clone, Debug)]
 pub(super) struct Endpoints {
-    pub(super) primary: u32,
-    pub(super) canary: u32,
+    pub(super) primary: Slices,
+    pub(super) canary: Slices,
+}
+
+/// What the EndpointSlices of one Service hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slices {
+    /// Ready endpoints.
+    ready: u32,
+    /// The revision that all of them carry, as the Service that they were made for did.
+    revision: Option<String>,
+}
+
+impl Slices {
+    /// The ready endpoints that were made for a Service with this revision. As long as the slices
+    /// are of another one, nothing is known of any.
+    pub(super) fn ready_of(&self, revision: Option<&str>) -> u32 {
+        let is_late = revision.is_some() && self.revision.as_deref() != revision;
+        if is_late { 0 } else { self.ready }
+    }
 }
 
 /// What keeps a pod from becoming ready; with the sentence for people.
@@ -31,7 +50,7 @@ pub(super) enum Ailment {
 }
 
 impl Observer<'_> {
-    /// Counts the ready endpoints of both Services.
+    /// Reads the EndpointSlices of both Services.
     pub(super) async fn endpoints(&self) -> Result<Endpoints, Error> {
         let route = &self.plan.route;
         let selector = format!("{SERVICE_NAME} in ({},{})", route.primary, route.canary);
@@ -42,22 +61,21 @@ impl Observer<'_> {
             source: source.into(),
         })?;
         Ok(Endpoints {
-            primary: ready_endpoints(&slices.items, &route.primary),
-            canary: ready_endpoints(&slices.items, &route.canary),
+            primary: of_service(&slices.items, &route.primary),
+            canary: of_service(&slices.items, &route.canary),
         })
     }
 
     /// What keeps a pod of a workload from becoming ready: a crash, or else what it waits for.
     pub(super) async fn ailing_pod(&self, of: &Snapshot) -> Result<Option<Ailment>, Error> {
-        let Ok(template) = &of.template else {
+        let template = of.template.as_ref().ok();
+        let label = template.and_then(|template| template.label.as_ref());
+        let (Some(label), Some(pods)) = (label, &of.selector) else {
             return Ok(None);
         };
         let namespace = &self.plan.names.namespace;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let selector = format!(
-            "{}={},{}",
-            of.selector.key, of.selector.value, template.label
-        );
+        let selector = format!("{}={},{label}", pods.key, pods.value);
         let pods = api.list(&ListParams::default().labels(&selector)).await;
         let pods = pods.map_err(|source| Error::Read {
             object: format!("the pods of `{namespace}/{}`", self.plan.names.target),
@@ -69,16 +87,19 @@ impl Observer<'_> {
     }
 }
 
-fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
-    let of_service = |slice: &&EndpointSlice| {
-        let labels = slice.metadata.labels.as_ref();
-        labels
-            .and_then(|labels| labels.get(SERVICE_NAME))
-            .is_some_and(|name| name == service)
+fn of_service(slices: &[EndpointSlice], service: &str) -> Slices {
+    let is_its = |slice: &&EndpointSlice| {
+        let name = slice.labels().get(SERVICE_NAME);
+        name.is_some_and(|name| name == service)
     };
+    let slices: Vec<&EndpointSlice> = slices.iter().filter(is_its).collect();
+    let mut revisions: Vec<Option<&String>> = slices
+        .iter()
+        .map(|slice| slice.labels().get(label::RELEASED_REVISION))
+        .collect();
+    revisions.dedup();
     let mut addresses: Vec<&String> = slices
         .iter()
-        .filter(of_service)
         .flat_map(|slice| slice.endpoints.iter().flatten())
         .filter(|endpoint| {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
@@ -88,7 +109,13 @@ fn ready_endpoints(slices: &[EndpointSlice], service: &str) -> u32 {
         .collect();
     addresses.sort_unstable();
     addresses.dedup();
-    u32::try_from(addresses.len()).unwrap_or(u32::MAX)
+    Slices {
+        ready: u32::try_from(addresses.len()).unwrap_or(u32::MAX),
+        revision: match revisions[..] {
+            [revision] => revision.cloned(),
+            _ => None,
+        },
+    }
 }
 
 /// Why a pod crashes, if it does.
@@ -202,6 +229,41 @@ mod tests {
             }],
         } });
         serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn endpoints_of_another_revision_of_a_service_are_not_counted() {
+        let slice = |service: &str, revision: Option<&str>, address: &str| {
+            let mut slice = json!({
+                "metadata": { "labels": { SERVICE_NAME: service } },
+                "addressType": "IPv4",
+                "endpoints": [{ "addresses": [address] }],
+            });
+            if let Some(revision) = revision {
+                slice["metadata"]["labels"][label::RELEASED_REVISION] = json!(revision);
+            }
+            serde_json::from_value::<EndpointSlice>(slice).unwrap()
+        };
+        let check = |slices: &[EndpointSlice], revision: Option<&str>, expected: u32| {
+            let found = of_service(slices, "web").ready_of(revision);
+            assert_eq!(found, expected, "{revision:?}");
+        };
+        let of_one = [
+            slice("web", Some("one"), "10.0.0.1"),
+            slice("web", Some("one"), "10.0.0.2"),
+            slice("other", Some("two"), "10.0.0.3"),
+        ];
+        check(&of_one, Some("one"), 2);
+        check(&of_one, Some("two"), 0);
+        // Of a workload, whose Services carry none.
+        check(&of_one, None, 2);
+        let half_done = [
+            slice("web", Some("one"), "10.0.0.1"),
+            slice("web", Some("two"), "10.0.0.2"),
+        ];
+        check(&half_done, Some("two"), 0);
+        check(&[slice("web", None, "10.0.0.1")], Some("one"), 0);
+        check(&[], Some("one"), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::validate::{Metric, Source, Validated};
 use crate::analysis::builtin;
 use crate::analysis::mesh::{Measure, Target};
 use crate::analysis::template::{self, Variables};
+use crate::workload::Kind;
 
 /// A query as it is sent.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub fn server<'a>(plan: &'a Validated, default: Option<&'a String>) -> Option<&'
 pub(super) fn target(plan: &Validated) -> Target {
     Target {
         namespace: plan.names.namespace.clone(),
-        workload: plan.names.target.clone(),
+        workload: workload(plan, &plan.names.target),
         service: plan.route.canary.clone(),
     }
 }
@@ -85,9 +86,14 @@ pub(super) fn target(plan: &Validated) -> Target {
 pub(super) fn primary(plan: &Validated) -> Target {
     Target {
         namespace: plan.names.namespace.clone(),
-        workload: plan.names.primary.clone(),
+        workload: workload(plan, &plan.names.primary),
         service: plan.route.primary.clone(),
     }
+}
+
+/// The workloads behind a Service as target have other names than it.
+fn workload(plan: &Validated, name: &str) -> Option<String> {
+    (plan.kind != Kind::Service).then(|| name.to_owned())
 }
 
 /// What they know the one by that metrics are asked about.
@@ -115,7 +121,7 @@ pub async fn question(
     match &metric.source {
         Source::Builtin if server(plan, default_server).is_none() => of_mesh(plan, of, metric),
         Source::Builtin => {
-            let query = builtin::query(&metric.name, &variables);
+            let query = builtin::query(&metric.name, &subject(plan, of), &metric.window);
             query.map(of_server).ok_or_else(not_built_in)
         }
         Source::Inline(text) => render(text, &variables).map(of_server),
@@ -172,7 +178,10 @@ fn variables(plan: &Validated, of: Subject, metric: &Metric) -> Variables {
     Variables {
         name: plan.name.clone(),
         namespace: plan.names.namespace.clone(),
-        target: subject(plan, of).workload,
+        target: match of {
+            Subject::Canary => plan.names.target.clone(),
+            Subject::Primary => plan.names.primary.clone(),
+        },
         service: plan.route.apex.clone(),
         ingress: String::new(),
         route: String::new(),

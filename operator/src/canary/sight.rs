@@ -94,7 +94,7 @@ impl From<&Sight> for Known {
         Self {
             workloads: Some(sight.workloads.clone()),
             routes: Some(sight.routes.clone()),
-            endpoints: Some(sight.endpoints),
+            endpoints: Some(sight.endpoints.clone()),
             objects: Some(sight.objects.clone()),
             scalers: Some(sight.scalers.clone()),
             configs: identity.map(ToOwned::to_owned).zip(configs.cloned()),
@@ -202,7 +202,7 @@ impl Observer<'_> {
         let Some(Ok(template)) = target.map(|target| &target.template) else {
             return Ok(None);
         };
-        let pod = template.spec.spec.clone().unwrap_or_default();
+        let pod = template.content.pod().cloned().unwrap_or_default();
         match Configs::read(self.client, &self.plan.names.namespace, &pod).await {
             Ok(configs) => Ok(Some(Ok(configs))),
             // What is not there is no change: it is waited for.

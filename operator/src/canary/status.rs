@@ -282,6 +282,24 @@ pub(super) fn is_stalled(status: Option<&CanaryStatus>, reason: &str) -> bool {
     })
 }
 
+/// Says that traffic rises without anything that tells of readiness, where it does.
+pub(super) fn mark_unchecked(status: &mut CanaryStatus, report: &Report<'_>, unchecked: bool) {
+    if !unchecked {
+        remove_condition(&mut status.conditions, ConditionType::ReadinessUnchecked);
+        return;
+    }
+    let message = "the target selects no pods, so that no endpoint tells whether it can answer: \
+                   only hooks and metrics judge it";
+    let finding = Finding {
+        type_: ConditionType::ReadinessUnchecked,
+        status: ConditionStatus::True,
+        reason: "NoSelector",
+        message: message.to_owned(),
+        generation: report.generation,
+    };
+    set_condition(&mut status.conditions, finding, report.now);
+}
+
 /// Sets the conditions that follow from the state.
 ///
 /// A run in progress leaves Ready as it is at rest: the primary serves all the while, and what

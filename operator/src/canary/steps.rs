@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::strategy::duration;
 use super::validate::{Error, Metric, Webhook};
+use crate::workload::Kind;
 
 const FIELD: &str = "spec.analysis.steps";
 const SCALE: &str = "spec.analysis.steps.scale";
@@ -14,6 +15,7 @@ const SCALE: &str = "spec.analysis.steps.scale";
 /// The steps, as the machine knows them.
 pub(super) fn stages(
     spec: &CanarySpec,
+    kind: Kind,
     hooks: &[Webhook],
     metrics: &[Metric],
 ) -> Result<Vec<Stage>, Error> {
@@ -29,7 +31,7 @@ pub(super) fn stages(
             pauses: step.pause.is_some(),
             hooks,
             metrics,
-            size: size(spec, step, number)?,
+            size: size(spec, kind, step, number)?,
         });
     }
     Ok(stages)
@@ -91,7 +93,12 @@ fn checks(
     Ok((Selection::Only(asked), Selection::Only(measured.collect())))
 }
 
-fn size(spec: &CanarySpec, step: &CanaryStep, number: usize) -> Result<Option<Size>, Error> {
+fn size(
+    spec: &CanarySpec,
+    kind: Kind,
+    step: &CanaryStep,
+    number: usize,
+) -> Result<Option<Size>, Error> {
     let Some(scale) = &step.scale else {
         return Ok(None);
     };
@@ -102,10 +109,8 @@ fn size(spec: &CanarySpec, step: &CanaryStep, number: usize) -> Result<Option<Si
              number of pods"
         )));
     }
-    if spec.target_ref.kind == "DaemonSet" {
-        return Err(refuse(format!(
-            "must be left out of step {number}: a DaemonSet has as many pods as nodes"
-        )));
+    if let Some(why) = kind.fixed_size() {
+        return Err(refuse(format!("must be left out of step {number}: {why}")));
     }
     let size = match scale {
         IntOrString::Int(replicas) => u32::try_from(*replicas).ok().map(Size::Replicas),
@@ -153,7 +158,10 @@ mod tests {
         let spec: CanarySpec = serde_json::from_value(spec).unwrap();
         let metrics = checks::metrics(&spec.analysis, "test", References::Anywhere).unwrap();
         let (hooks, _) = checks::webhooks(&spec.analysis.webhooks, "shop").unwrap();
-        stages(&spec, &hooks, &metrics).map_err(|error| error.to_string())
+        let kinds = Kind::ALL.into_iter();
+        let mut kinds = kinds.filter(|kind| kind.as_str() == spec.target_ref.kind);
+        let kind = kinds.next().unwrap();
+        stages(&spec, kind, &hooks, &metrics).map_err(|error| error.to_string())
     }
 
     fn only(names: &[&str]) -> Selection {

@@ -11,6 +11,7 @@ use super::steps::stages;
 use super::validate::{Error, Limits, Metric, Thresholds, Webhook};
 use super::{bake, judgement};
 use crate::router::{Provider, RoutePlan};
+use crate::workload::Kind;
 
 /// The pace of a Canary that names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
@@ -24,6 +25,7 @@ const ACK_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 /// What the machine needs to know.
 pub(super) fn strategy(
     spec: &CanarySpec,
+    kind: Kind,
     limits: &Limits,
     route: &RoutePlan,
     hooks: &[Webhook],
@@ -43,7 +45,7 @@ pub(super) fn strategy(
         })
     };
     let plan = if divides {
-        plan(analysis, skips, stages(spec, hooks, metrics)?)?
+        plan(analysis, skips, stages(spec, kind, hooks, metrics)?)?
     } else {
         undivided(analysis)?
     };
@@ -57,6 +59,7 @@ pub(super) fn strategy(
         progress_deadline: deadline(spec.progress_deadline_seconds)?,
         skip_analysis: skips,
         divides_traffic: divides,
+        sized: kind.size_field().is_some(),
         sticky: route.affinity.is_some(),
         suspended: spec.suspend.unwrap_or(false),
         has_metrics: !metrics.is_empty(),

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::FIELD_MANAGER;
 use super::observe::Error;
 use crate::workload::configs::{self, Configs, rename};
-use crate::workload::{self, Names, Selector, Snapshot};
+use crate::workload::service;
+use crate::workload::{self, Content, Kind, Names, Selector, Snapshot};
 
 /// What Flagger writes onto the pods of a primary to restart them.
 const FLAGGER_ID: &str = "flagger-id";
@@ -48,7 +49,7 @@ pub(super) async fn objection(client: &Client) -> Result<Option<Inheritance>, Er
 /// Compares what was left with what the target asks for.
 pub(super) async fn inheritance(
     client: &Client,
-    resource: &ApiResource,
+    kind: Kind,
     names: &Names,
     target: Option<&Snapshot>,
     configs: Option<&Configs>,
@@ -58,14 +59,22 @@ pub(super) async fn inheritance(
         return Ok(Inheritance::Unclear(why.to_owned()));
     };
     let wanted = match &target.template {
-        Ok(wanted) => &wanted.spec,
+        Ok(wanted) => &wanted.content,
         Err(why) => return Ok(Inheritance::Unclear(why.clone())),
     };
-    let Some(live) = template(client, resource, names).await? else {
+    let Some(live) = content(client, kind, names).await? else {
         return Ok(Inheritance::Different);
     };
-    let same = is_same_template(wanted, &live, &target.selector, configs)
-        && is_same_content(client, &names.namespace, &live, configs).await?;
+    let same = match (wanted, &live, &target.selector) {
+        (Content::Pods(wanted), Content::Pods(live), Some(selector)) => {
+            is_same_template(wanted, live, selector, configs)
+                && is_same_content(client, &names.namespace, live, configs).await?
+        }
+        (Content::Service(wanted), Content::Service(live), _) => {
+            service::identity(wanted) == service::identity(live)
+        }
+        (Content::Pods(_) | Content::Service(_), _, _) => false,
+    };
     Ok(if same {
         Inheritance::Same
     } else {
@@ -73,23 +82,18 @@ pub(super) async fn inheritance(
     })
 }
 
-/// The primary's template as it stands; `None` when there is no primary.
-async fn template(
-    client: &Client,
-    resource: &ApiResource,
-    names: &Names,
-) -> Result<Option<PodTemplateSpec>, Error> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &names.namespace, resource);
+/// What the primary runs as it stands; `None` when there is no primary.
+async fn content(client: &Client, kind: Kind, names: &Names) -> Result<Option<Content>, Error> {
+    let resource = kind.resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &names.namespace, &resource);
     let object = || format!("{} `{}/{}`", resource.kind, names.namespace, names.primary);
     let found = api.get_opt(&names.primary).await;
     let found = found.map_err(|source| Error::Read {
         object: object(),
         source: source.into(),
     })?;
-    let read =
-        |primary: DynamicObject| serde_json::from_value(primary.data["spec"]["template"].clone());
-    let template = found.map(read).transpose();
-    template.map_err(|source| {
+    let content = found.map(|primary| kind.content(&primary.data["spec"]));
+    content.transpose().map_err(|source| {
         workload::Error::Convert {
             object: object(),
             source,

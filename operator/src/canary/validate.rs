@@ -224,7 +224,11 @@ pub fn validate(canary: &Canary, limits: &Limits) -> Result<Validated, Error> {
     let target = &spec.target_ref;
     let kind = kind(target)?;
     let route = RoutePlan::new(canary)?;
-    let inert = inert(canary, &route);
+    if kind == Kind::Service {
+        refuse_other_apex(target, &route)?;
+        refuse_comparison(canary)?;
+    }
+    let inert = inert(canary, kind, &route);
     let metrics = checks::metrics(&spec.analysis, &namespace, limits.references)?;
     for alert in &spec.analysis.alerts {
         const FIELD: &str = "spec.analysis.alerts.providerRef";
@@ -232,7 +236,7 @@ pub fn validate(canary: &Canary, limits: &Limits) -> Result<Validated, Error> {
         limits.references.admit(FIELD, reference, &namespace)?;
     }
     let (hooks, event_hooks) = checks::webhooks(&spec.analysis.webhooks, &namespace)?;
-    let strategy = strategy::strategy(spec, limits, &route, &hooks, &metrics)?;
+    let strategy = strategy::strategy(spec, kind, limits, &route, &hooks, &metrics)?;
     Ok(Validated {
         name: canary.name_any(),
         kind,
@@ -252,25 +256,51 @@ pub fn validate(canary: &Canary, limits: &Limits) -> Result<Validated, Error> {
 }
 
 fn kind(target: &TargetReference) -> Result<Kind, Error> {
-    let kinds = [Kind::Deployment, Kind::DaemonSet, Kind::StatefulSet];
-    let found = kinds
-        .into_iter()
-        .find(|kind| target.api_version == "apps/v1" && target.kind == kind.as_str());
+    let found = Kind::ALL.into_iter().find(|kind| {
+        target.api_version == kind.resource().api_version && target.kind == kind.as_str()
+    });
     found.ok_or_else(|| Error::Unsupported {
         field: "spec.targetRef",
         value: format!("{} of {}", target.kind, target.api_version),
-        instead: "a Deployment, DaemonSet or StatefulSet of apps/v1",
+        instead: "a Deployment, DaemonSet or StatefulSet of apps/v1, or a Service of v1",
     })
+}
+
+/// A Service as target is what clients call: its copies are named after it, and the routes are to
+/// it.
+fn refuse_other_apex(target: &TargetReference, route: &RoutePlan) -> Result<(), Error> {
+    if route.apex == target.name {
+        return Ok(());
+    }
+    Err(Error::Field {
+        field: "spec.service.name",
+        fix: format!(
+            "must be left out, or be `{}`: a Service as target is the one that clients call",
+            target.name
+        ),
+    })
+}
+
+/// Versions are compared by their pods, which have to be known apart by one label.
+fn refuse_comparison(canary: &Canary) -> Result<(), Error> {
+    let fix = || Error::Field {
+        field: "spec.analysis.judgement",
+        fix: "must be left out: the pods behind a Service are not known apart; use metrics, or \
+              the workload behind it as target"
+            .to_owned(),
+    };
+    let judgement = canary.spec.analysis.judgement.as_ref();
+    judgement.map_or(Ok(()), |_| Err(fix()))
 }
 
 fn scaler(canary: &Canary, kind: Kind) -> Result<Option<Autoscaler>, Error> {
     let Some(reference) = &canary.spec.autoscaler_ref else {
         return Ok(None);
     };
-    if kind == Kind::DaemonSet {
+    if let Some(why) = kind.fixed_size() {
         return Err(Error::Field {
             field: "spec.autoscalerRef",
-            fix: "must be left out: a DaemonSet has as many pods as nodes".to_owned(),
+            fix: format!("must be left out: {why}"),
         });
     }
     let kinds = autoscaler::Kind::ALL;
@@ -348,5 +378,89 @@ mod tests {
         let template = own.spec.analysis.metrics[0].template_ref.as_mut().unwrap();
         template.namespace = Some("shop".to_owned());
         validate(&own, &limits).unwrap();
+    }
+
+    fn of_service(change: impl FnOnce(&mut serde_json::Value)) -> Result<Validated, String> {
+        let mut canary = json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": { "name": "web", "namespace": "shop", "uid": "1" },
+            "spec": {
+                "targetRef": { "apiVersion": "v1", "kind": "Service", "name": "web" },
+                "service": { "port": 80 },
+                "analysis": { "stepWeight": 10 },
+            },
+        });
+        change(&mut canary["spec"]);
+        let canary = serde_json::from_value(canary).unwrap();
+        validate(&canary, &Limits::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_service_is_released_by_name_and_has_no_size() {
+        let plan = of_service(|_| {}).unwrap();
+        assert_eq!((plan.kind, plan.strategy.sized), (Kind::Service, false));
+        assert!(plan.inert.is_empty(), "{:?}", plan.inert);
+        assert_eq!(plan.route.canary, "web-canary");
+        of_service(|spec| spec["service"]["name"] = json!("web")).unwrap();
+    }
+
+    #[test]
+    fn what_a_service_cannot_have_is_refused_with_the_fix() {
+        let refused = |change: fn(&mut serde_json::Value), field: &str| {
+            let error = of_service(change).unwrap_err();
+            assert!(
+                error.contains(field) && error.contains("must be"),
+                "{error}"
+            );
+        };
+        refused(
+            |spec| spec["service"]["name"] = json!("shop"),
+            "spec.service.name",
+        );
+        refused(
+            |spec| {
+                spec["autoscalerRef"] = json!({
+                    "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "web",
+                });
+            },
+            "spec.autoscalerRef",
+        );
+        refused(
+            |spec| {
+                spec["analysis"]["judgement"] =
+                    json!({ "metrics": [{ "name": "request-success-rate" }] });
+            },
+            "spec.analysis.judgement",
+        );
+        refused(
+            |spec| spec["analysis"] = json!({ "steps": [{ "weight": 10, "scale": 1 }] }),
+            "spec.analysis.steps.scale",
+        );
+        let of_knative = |spec: &mut serde_json::Value| {
+            spec["targetRef"]["apiVersion"] = json!("serving.knative.dev/v1");
+        };
+        let error = of_service(of_knative).unwrap_err();
+        assert!(
+            error.contains("Service of serving.knative.dev/v1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_copies_take_from_the_service_itself_is_told_to_be_without_effect() {
+        let plan = of_service(|spec| {
+            spec["service"]["targetPort"] = json!(9898);
+            spec["service"]["portDiscovery"] = json!(true);
+            spec["analysis"]["canaryReadyThreshold"] = json!(50);
+        });
+        let told = plan.unwrap().inert;
+        assert_eq!(
+            told,
+            [
+                "spec.service.targetPort",
+                "spec.service.portDiscovery",
+                "spec.analysis.canaryReadyThreshold",
+            ]
+        );
     }
 }

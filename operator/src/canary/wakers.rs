@@ -46,6 +46,18 @@ impl Wakers {
         }
     }
 
+    /// The Canaries that a Service concerns: it may be a role's, and it may be the target.
+    pub(super) fn by_target_service<K: Resource>(
+        &self,
+    ) -> impl Fn(PartialObjectMeta<K>) -> Vec<Reference> + Send + Sync + 'static {
+        let wakers = self.clone();
+        move |object| {
+            let (namespace, name) = place(&object);
+            let found = wakers.directory.of_service(&namespace, &name);
+            wakers.forget(wakers.forget(found, Part::Objects), Part::Workloads)
+        }
+    }
+
     /// The Canaries whose Services have the object's name.
     pub(super) fn by_service<K: Resource>(
         &self,

@@ -297,7 +297,7 @@ fn watches(controller: Controller<Guarded>, scope: &Scope, wakers: &Wakers) -> C
             wakers.by_scaler(),
             Scaler::ScaledObject.resource(),
         )
-        .watches_stream(scope.changes::<Service>(), wakers.by_service(Part::Objects))
+        .watches_stream(scope.changes::<Service>(), wakers.by_target_service())
         .watches_stream(
             scope.changes::<DestinationRule>(),
             wakers.by_service(Part::Objects),

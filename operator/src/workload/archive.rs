@@ -6,7 +6,6 @@
 use fairlead_crds::{annotation, label};
 use fairlead_rollout::Revision;
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -14,7 +13,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::configs::{Copies, Reference, references};
-use super::{Error, Kind};
+use super::{Content, Error, Kind};
 use crate::canary::FIELD_MANAGER;
 
 /// The kept revisions of one primary.
@@ -29,8 +28,9 @@ pub struct Archive<'a> {
 /// One revision, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The template that the primary had, with its own configs.
-    pub template: PodTemplateSpec,
+    /// What the primary ran, with its own configs.
+    #[serde(flatten)]
+    pub content: Content,
     /// The configs that it had, by key: what was missing then is not put back.
     configs: Vec<String>,
 }
@@ -63,10 +63,24 @@ impl Archive<'_> {
         Ok(self.copies.put_back(&configs, &name).await?)
     }
 
+    /// Keeps what the primary is about to run: of a target whose history the cluster does not keep.
+    pub async fn hold(&self, revision: &Revision, content: &Content) -> Result<(), Error> {
+        if self.read(revision).await?.is_none() {
+            self.write(content.clone(), revision).await?;
+        }
+        Ok(())
+    }
+
     async fn keep_one(&self, primary: &DynamicObject, revision: &Revision) -> Result<(), Error> {
-        let kept = match self.read(revision).await? {
-            Some(kept) => kept,
-            None => self.write(primary, revision).await?,
+        let kept = if let Some(kept) = self.read(revision).await? {
+            kept
+        } else {
+            let content = self.kind.content(&primary.data["spec"]);
+            let content = content.map_err(|source| Error::Convert {
+                object: self.describe(&self.name(revision)),
+                source,
+            })?;
+            self.write(content, revision).await?
         };
         let owner = OwnerReference {
             api_version: ControllerRevision::api_version(&()).into_owned(),
@@ -81,23 +95,20 @@ impl Archive<'_> {
 
     async fn write(
         &self,
-        primary: &DynamicObject,
+        content: Content,
         revision: &Revision,
     ) -> Result<ControllerRevision, Error> {
         let name = self.name(revision);
-        let convert = |source| Error::Convert {
-            object: self.describe(&name),
-            source,
-        };
-        let template = primary.data["spec"]["template"].clone();
-        let template: PodTemplateSpec = serde_json::from_value(template).map_err(convert)?;
-        let pod = template.spec.clone().unwrap_or_default();
+        let pod = content.pod().cloned().unwrap_or_default();
         let found = self.copies.find(references(&pod).into_keys()).await?;
         let record = Record {
-            template,
+            content,
             configs: found.iter().map(Reference::key).collect(),
         };
-        let data = serde_json::to_value(record).map_err(convert)?;
+        let data = serde_json::to_value(record).map_err(|source| Error::Convert {
+            object: self.describe(&name),
+            source,
+        })?;
         let marks = [(annotation::REVISION.to_owned(), revision.0.clone())];
         let labels = [(
             label::MANAGED_BY.to_owned(),

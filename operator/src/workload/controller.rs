@@ -10,14 +10,13 @@ use fairlead_crds::annotation;
 use fairlead_rollout::{Readiness, Revision};
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::history::{Keeper, Kept, history};
-use super::{Error, Names, PrimaryPlan, Selector, Snapshot, Template, Workload, primary};
+use super::{Content, Error, Names, PrimaryPlan, Selector, Snapshot, Template, Workload, primary};
 use crate::canary::FIELD_MANAGER;
 
 /// Annotations of the target that say nothing about its copy.
@@ -166,11 +165,6 @@ fn snapshot<K: Controller>(
     } else {
         Readiness::Pending("its controller has not seen the last change".to_owned())
     };
-    let annotations: BTreeMap<_, _> = workload
-        .annotations()
-        .iter()
-        .filter(|(key, _)| !FOREIGN.iter().any(|foreign| key.contains(foreign)))
-        .collect();
     Ok(Snapshot {
         resource_version: workload.resource_version().unwrap_or_default(),
         desired: workload.desired(),
@@ -178,18 +172,24 @@ fn snapshot<K: Controller>(
         updated: workload.updated(),
         readiness,
         template,
-        selector,
+        selector: Some(selector),
         revision: workload
             .annotations()
             .get(annotation::REVISION)
             .cloned()
             .map(Revision),
-        settings: json!({
-            "labels": workload.labels(),
-            "annotations": annotations,
-            "spec": workload.settings(),
-        }),
+        settings: settings(workload, &workload.settings()),
     })
+}
+
+/// What a copy takes over from its target: labels, annotations and some of the `spec`.
+pub(super) fn settings(target: &impl ResourceExt, spec: &Value) -> Value {
+    let annotations: BTreeMap<_, _> = target
+        .annotations()
+        .iter()
+        .filter(|(key, _)| !FOREIGN.iter().any(|foreign| key.contains(foreign)))
+        .collect();
+    json!({ "labels": target.labels(), "annotations": annotations, "spec": spec })
 }
 
 /// Who besides us holds the field.
@@ -224,17 +224,17 @@ impl<K: Controller> Workload for Controllers<K> {
         })
     }
 
-    fn template<'a>(
+    fn content<'a>(
         &'a self,
         names: &'a Names,
         identity: &'a str,
-    ) -> BoxFuture<'a, Result<Option<PodTemplateSpec>, Error>> {
+    ) -> BoxFuture<'a, Result<Option<Content>, Error>> {
         Box::pin(async move {
             let kept = self.history(&names.namespace, &names.target).await?;
             let found = kept.into_iter().map(|kept| kept.template);
             Ok(found
                 .filter(|template| template.identity == identity)
-                .map(|template| template.spec)
+                .map(|template| template.content)
                 .next())
         })
     }
@@ -281,7 +281,11 @@ impl<K: Controller> Workload for Controllers<K> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let object = || describe::<K>(&names.namespace, &names.primary);
-            let primary = primary::build::<K>(names, plan).map_err(|source| Error::Convert {
+            let parts = plan.content.pods().zip(plan.target.selector.as_ref());
+            let (template, selector) =
+                parts.ok_or_else(|| Error::OtherKind { object: object() })?;
+            let primary = primary::build::<K>(names, &plan, template.clone(), selector);
+            let primary = primary.map_err(|source| Error::Convert {
                 object: object(),
                 source,
             })?;

@@ -125,8 +125,8 @@ mod tests {
             number,
             template: super::super::Template {
                 identity: "x".to_owned(),
-                label: "hash=x".to_owned(),
-                spec: Default::default(),
+                label: None,
+                content: k8s_openapi::api::core::v1::PodTemplateSpec::default().into(),
             },
         };
         assert!(deployment.is_current(&kept(2), 3));

@@ -106,9 +106,9 @@ fn of_replica_set(set: &ReplicaSet) -> Option<Kept> {
         name: set.name_any(),
         number: set.annotations().get(NUMBER)?.parse().ok()?,
         template: Template {
-            label: format!("{HASH}={identity}"),
+            label: Some(format!("{HASH}={identity}")),
             identity,
-            spec,
+            content: spec.into(),
         },
     })
 }
@@ -120,7 +120,8 @@ fn of_revision(revision: &ControllerRevision) -> Option<Kept> {
     // The order of keys must not depend on how we parse.
     content.sort_all_objects();
     let digest = Sha256::digest(content.to_string().as_bytes());
-    let spec = serde_json::from_value(content["spec"]["template"].clone()).ok()?;
+    let template = content["spec"]["template"].clone();
+    let spec: PodTemplateSpec = serde_json::from_value(template).ok()?;
     let name = revision.name_any();
     // Pods of a DaemonSet carry a label of the revision, those of a StatefulSet its name.
     let hash = revision.labels().get(REVISION_HASH).unwrap_or(&name);
@@ -129,9 +130,9 @@ fn of_revision(revision: &ControllerRevision) -> Option<Kept> {
         name,
         number: revision.revision,
         template: Template {
-            label,
+            label: Some(label),
             identity: hex::encode(&digest[..5]),
-            spec,
+            content: spec.into(),
         },
     })
 }
@@ -158,6 +159,10 @@ mod tests {
 
     use super::*;
 
+    fn pods(kept: &Kept) -> PodTemplateSpec {
+        kept.template.content.pods().cloned().unwrap()
+    }
+
     #[test]
     fn the_template_of_a_replica_set_is_named_by_its_hash_and_does_not_hold_it() {
         let set = serde_json::from_value(json!({
@@ -168,7 +173,7 @@ mod tests {
         }));
         let kept = of_replica_set(&set.unwrap()).unwrap();
         assert_eq!((kept.number, kept.template.identity.as_str()), (7, "new"));
-        let labels = kept.template.spec.metadata.and_then(|meta| meta.labels);
+        let labels = pods(&kept).metadata.and_then(|meta| meta.labels);
         assert_eq!(labels.unwrap(), [("app".to_owned(), "a".to_owned())].into());
     }
 
@@ -194,7 +199,7 @@ mod tests {
             "nodeSelector": { SCALE_TO_ZERO: "true", "disk": "ssd" },
         }));
         assert_ne!(placed.template.identity, awake.template.identity);
-        let nodes = placed.template.spec.spec.and_then(|pod| pod.node_selector);
+        let nodes = pods(&placed).spec.and_then(|pod| pod.node_selector);
         assert_eq!(
             nodes.unwrap(),
             [("disk".to_owned(), "ssd".to_owned())].into()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fairlead_crds::annotation;
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
@@ -13,18 +13,20 @@ use super::{Names, PrimaryPlan, Selector};
 /// The copy of the target that serves the promoted revision.
 pub(super) fn build<K: Controller>(
     names: &Names,
-    plan: PrimaryPlan<'_>,
+    plan: &PrimaryPlan<'_>,
+    mut template: PodTemplateSpec,
+    selector: &Selector,
 ) -> Result<Value, serde_json::Error> {
     let PrimaryPlan {
         target,
-        mut template,
+        content: _,
         revision,
         replicas,
         owner,
         guard,
     } = plan;
-    let Selector { key, .. } = &target.selector;
-    let value = target.selector.primary_value();
+    let Selector { key, .. } = selector;
+    let value = selector.primary_value();
     let meta = template.metadata.get_or_insert_default();
     meta.labels
         .get_or_insert_default()
@@ -34,7 +36,7 @@ pub(super) fn build<K: Controller>(
         .get_or_insert_default()
         .insert(annotation::REVISION.to_owned(), revision.0.clone());
     if let Some(spec) = &mut template.spec {
-        keep_apart(spec, &target.selector);
+        keep_apart(spec, selector);
     }
     let mut labels: BTreeMap<String, String> =
         serde_json::from_value(target.settings["labels"].clone())?;
@@ -57,7 +59,7 @@ pub(super) fn build<K: Controller>(
         "resourceVersion": guard.as_deref().unwrap_or(crate::ABSENT),
     });
     let mut spec = target.settings["spec"].clone();
-    json_patch::merge(&mut spec, &K::size(replicas));
+    json_patch::merge(&mut spec, &K::size(*replicas));
     spec["selector"] = json!({ "matchLabels": { key: value } });
     spec["template"] = serde_json::to_value(template)?;
     Ok(json!({
@@ -137,10 +139,10 @@ mod tests {
             updated: 2,
             readiness: Readiness::Ready,
             template: Err("not looked at".to_owned()),
-            selector: Selector {
+            selector: Some(Selector {
                 key: "app".to_owned(),
                 value: "podinfo".to_owned(),
-            },
+            }),
             revision: None,
             settings: json!({
                 "labels": { "app": "podinfo", "team": "a" },
@@ -149,15 +151,17 @@ mod tests {
             }),
         };
         let revision = Revision("abc".to_owned());
+        let template: PodTemplateSpec = serde_json::from_value(template).unwrap();
         let plan = PrimaryPlan {
             target: &target,
-            template: serde_json::from_value(template).unwrap(),
+            content: template.clone().into(),
             revision: &revision,
             replicas: 2,
             owner: Default::default(),
             guard: Some("7".to_owned()),
         };
-        build::<K>(&Names::new("test", "podinfo"), plan).unwrap()
+        let selector = target.selector.as_ref().unwrap();
+        build::<K>(&Names::new("test", "podinfo"), &plan, template, selector).unwrap()
     }
 
     #[test]

@@ -90,8 +90,8 @@ mod tests {
             number: 1,
             template: Template {
                 identity: "x".to_owned(),
-                label: "hash=x".to_owned(),
-                spec: Default::default(),
+                label: None,
+                content: k8s_openapi::api::core::v1::PodTemplateSpec::default().into(),
             },
         };
         assert!(set.is_current(&kept("a-2"), 9));

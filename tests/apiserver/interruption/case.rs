@@ -105,11 +105,14 @@ impl Kind {
 }
 
 impl Rollout {
-    /// Every strategy with every target and both outcomes.
+    /// Every strategy with every workload and both outcomes, and some with a Service.
     pub(super) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for strategy in Strategy::ALL {
-            for target in Target::ALL {
+            for target in Target::ALL
+                .into_iter()
+                .filter(|target| strategy.is_of(*target))
+            {
                 all.extend([Outcome::Promoted, Outcome::Failed].map(|outcome| Self {
                     strategy,
                     target,
@@ -223,6 +226,17 @@ impl Strategy {
         Self::Services,
         Self::Gateway,
     ];
+
+    /// Whether this kind of target is released by it. What is special about a Service as target is
+    /// how its copies are made, which routes do not change: it has a few strategies.
+    const fn is_of(self, target: Target) -> bool {
+        match self {
+            Self::Weighted | Self::Matched | Self::Unanalysed | Self::Services => true,
+            Self::Approved | Self::Listed | Self::BlueGreen | Self::Mirrored | Self::Gateway => {
+                !matches!(target, Target::Service)
+            }
+        }
+    }
 
     /// Makes a quick Canary one with this strategy.
     pub(super) fn set(self, spec: &mut Value) {

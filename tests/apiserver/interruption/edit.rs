@@ -109,7 +109,7 @@ fn made(versions: &Versions) -> Vec<Fact> {
         let fact = match fact {
             Fact::Endpoints(..) => continue,
             Fact::Route(route) => Fact::Route(route.taken()),
-            Fact::Workload(..) | Fact::Phase(_) => fact.clone(),
+            Fact::Workload(..) | Fact::Phase(_) | Fact::Copy(_) => fact.clone(),
         };
         let is_news = |last: &Fact| last.concerns() == fact.concerns();
         if made.iter().rev().find(|last| is_news(last)) != Some(&fact) {
@@ -155,8 +155,10 @@ async fn is_followed(scene: &Scene) -> Result<bool> {
 /// What must be left of a Canary that is gone: a target of its full size, and no routes away.
 pub(super) async fn check_given_back(scene: &Scene) -> Result<()> {
     let size = scene.size("podinfo").await?;
-    let full = if scene.target.has_replicas() { 2 } else { 1 };
-    ensure!(size == full, "the target is left with size {size}");
+    ensure!(
+        size == scene.target.full_size(),
+        "the target is left with size {size}"
+    );
     let routes = routes(scene).await?;
     ensure!(routes.is_null(), "routes are left: {routes}");
     Ok(())

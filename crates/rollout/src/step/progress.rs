@@ -24,6 +24,8 @@ impl Machine<'_> {
         {
             self.settle(wanted)?;
         }
+        // A canary whose Service is gone has no endpoints to become ready by.
+        self.prepare()?;
         self.scale_up()?;
         self.resize()?;
         let ready = self.canary_is_ready()?;
@@ -41,7 +43,6 @@ impl Machine<'_> {
         if !ready {
             return self.unready();
         }
-        self.prepare()?;
         if let Err(why) = &self.seen.revision {
             return wait(why.clone());
         }

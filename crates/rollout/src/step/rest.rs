@@ -234,7 +234,7 @@ impl Machine<'_> {
 
     /// Scales the canary to nothing; only called with its traffic at zero and in effect.
     pub(super) fn scale_down(&mut self) -> Turn {
-        if self.canary().desired == 0 {
+        if !self.strategy.sized || self.canary().desired == 0 {
             return Ok(());
         }
         self.act(

@@ -178,7 +178,7 @@ impl Machine<'_> {
         let Plan::Staged { stages, .. } = &self.strategy.plan else {
             return None;
         };
-        if stages.iter().all(|stage| stage.size.is_none()) {
+        if !self.strategy.sized || stages.iter().all(|stage| stage.size.is_none()) {
             return None;
         }
         let primary = self.seen.primary.as_ref()?.desired.max(1);

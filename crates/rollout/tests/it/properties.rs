@@ -170,6 +170,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Revert),
         2 => Just(Act::LoseCanary),
         2 => Just(Act::LoseMostOfCanary),
+        1 => Just(Act::LoseService),
         1 => Just(Act::LosePrimary),
         3 => Just(Act::Recover),
         1 => (0_u8..=100).prop_map(Act::Drift),

@@ -482,6 +482,36 @@ fn without_routes_a_promotion_that_fails_leaves_the_canary_nothing() {
 }
 
 #[test]
+fn a_canary_without_a_size_is_released_as_it_is() {
+    let mut world = World::initialized(Strategy {
+        sized: false,
+        ..weighted(25, 50)
+    });
+    let size = world.canary_replicas();
+    world.act(Act::Release(Nature::Good));
+    for _ in 0..120 {
+        world.run_for(1);
+        assert_eq!(world.canary_replicas(), size);
+    }
+    assert_eq!((world.phase(), world.weight()), (Phase::Succeeded, 0));
+    world.deleting = true;
+    world.run_for(10);
+    assert!(world.given_back);
+}
+
+#[test]
+fn a_canary_without_endpoints_gets_a_lost_service_again() {
+    let mut world = World::initialized(weighted(50, 50));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 50);
+    world.act(Act::LoseService);
+    world.run_until(5, |world| world.weight() == 0);
+    world.run_for(120);
+    assert_eq!((world.phase(), world.weight()), (Phase::Succeeded, 0));
+    assert!(world.has(Reason::Restored));
+}
+
+#[test]
 fn mirroring_precedes_the_first_weight() {
     let ladder = Ladder::Linear {
         step: Weight::clamped(50),

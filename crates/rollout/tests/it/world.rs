@@ -42,6 +42,8 @@ pub(crate) enum Act {
     LoseCanary,
     /// All but one of the canary's endpoints vanish.
     LoseMostOfCanary,
+    /// Somebody deletes the canary's Service, and with it its endpoints.
+    LoseService,
     /// The primary's endpoints vanish.
     LosePrimary,
     /// Lost endpoints come back.
@@ -154,6 +156,7 @@ pub(crate) fn weighted(step: i64, max: i64) -> Strategy {
         progress_deadline: SignedDuration::from_secs(60),
         skip_analysis: false,
         divides_traffic: true,
+        sized: true,
         sticky: false,
         suspended: false,
         has_metrics: true,
@@ -286,6 +289,10 @@ impl World {
             }
             Act::LoseCanary => self.target.left = 0,
             Act::LoseMostOfCanary => self.target.left = 1,
+            Act::LoseService => {
+                self.prepared = false;
+                self.target.left = 0;
+            }
             Act::LosePrimary => {
                 if let Some(primary) = &mut self.primary {
                     primary.left = 0;
@@ -558,7 +565,10 @@ impl World {
         let seen = self.observe(Vec::new());
         self.checker.executes(&self.state, &seen, effect);
         match effect {
-            Effect::Prepare => self.write(|world| world.prepared = true)?,
+            Effect::Prepare => self.write(|world| {
+                world.prepared = true;
+                world.target.left = u32::MAX;
+            })?,
             Effect::CreatePrimary { revision } => {
                 let revision = self.index(revision);
                 self.write(|world| {

@@ -13,13 +13,13 @@ pub const BOUNDS: [f64; 19] = [
     1.8e6, 3.6e6,
 ];
 
-/// A workload that requests go to.
+/// Where requests go to: a workload, or whatever a Service leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// Its namespace.
     pub namespace: String,
-    /// Its name.
-    pub workload: String,
+    /// The workload's name; `None` where a Service is released, whatever is behind it.
+    pub workload: Option<String>,
     /// The Service that leads to it alone: requests that reached no pod name nothing else.
     pub service: String,
 }
@@ -237,14 +237,13 @@ impl<'a> Sample<'a> {
 
     fn concerns(&self, target: &Target) -> bool {
         let is = |label, value: &str| self.label(label) == Some(value);
-        match self.label("destination_workload") {
-            Some("unknown") | None => {
+        match (self.label("destination_workload"), &target.workload) {
+            (Some("unknown") | None, _) | (_, None) => {
                 is("destination_service_name", &target.service)
                     && is("destination_service_namespace", &target.namespace)
             }
-            Some(workload) => {
-                workload == target.workload
-                    && is("destination_workload_namespace", &target.namespace)
+            (Some(found), Some(workload)) => {
+                found == workload && is("destination_workload_namespace", &target.namespace)
             }
         }
     }
@@ -291,7 +290,7 @@ mod tests {
     fn target() -> Target {
         Target {
             namespace: "test".to_owned(),
-            workload: "podinfo".to_owned(),
+            workload: Some("podinfo".to_owned()),
             service: "podinfo-canary".to_owned(),
         }
     }

@@ -65,7 +65,7 @@ mod tests {
     fn target(role: &str) -> Target {
         Target {
             namespace: "test".to_owned(),
-            workload: format!("podinfo-{role}"),
+            workload: Some(format!("podinfo-{role}")),
             service: format!("podinfo-{role}"),
         }
     }

@@ -9,7 +9,7 @@ use super::*;
 fn target() -> Target {
     Target {
         namespace: "test".to_owned(),
-        workload: "podinfo".to_owned(),
+        workload: Some("podinfo".to_owned()),
         service: "podinfo-canary".to_owned(),
     }
 }

@@ -17,7 +17,7 @@ const BLOCK: Duration = Duration::from_millis(500);
 fn target(workload: &str) -> Target {
     Target {
         namespace: "test".to_owned(),
-        workload: workload.to_owned(),
+        workload: Some(workload.to_owned()),
         service: format!("{workload}-service"),
     }
 }

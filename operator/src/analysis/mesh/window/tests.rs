@@ -12,7 +12,7 @@ const EVER: Duration = Duration::from_secs(3600);
 fn target() -> Target {
     Target {
         namespace: "test".to_owned(),
-        workload: "podinfo".to_owned(),
+        workload: Some("podinfo".to_owned()),
         service: "podinfo-canary".to_owned(),
     }
 }
