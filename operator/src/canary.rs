@@ -6,6 +6,7 @@
 
 mod accept;
 mod bake;
+mod capacity;
 mod checks;
 mod cleanup;
 mod compare;

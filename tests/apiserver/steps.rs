@@ -2,6 +2,8 @@
 
 use anyhow::{Result, ensure};
 use fairlead_crds::canary::{Canary, CanaryPhase};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, weight};
@@ -77,9 +79,8 @@ pub(crate) async fn a_step_that_waits_for_a_person_can_still_fail(stage: &Stage)
         .world
         .set("steps-fail", |all| "50".clone_into(&mut all.metric));
     scene.until_phase(CanaryPhase::Failed).await?;
-    let at_rest = |found: &k8s_openapi::api::apps::v1::Deployment| {
-        found.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
-    };
+    let at_rest =
+        |found: &Deployment| found.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
     scene.until_deployment("podinfo", at_rest).await?;
     scene.check_rest("podinfo:1").await
 }
@@ -97,6 +98,41 @@ pub(crate) async fn steps_stand_alone(stage: &Stage) -> Result<()> {
     let message = scene.until_condition("podinfo", "Stalled").await?;
     ensure!(message.contains("step 2 has 10 after 30"), "{message}");
     Ok(())
+}
+
+pub(crate) async fn a_canary_in_proportion_grows_with_its_weight(stage: &Stage) -> Result<()> {
+    let scene = stage.scene("proportion").await?;
+    let targets: Api<Deployment> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let five = Patch::Merge(json!({ "spec": { "replicas": 5 } }));
+    targets
+        .patch("podinfo", &PatchParams::default(), &five)
+        .await?;
+    scene
+        .apply_canary(|spec| {
+            spec["analysis"] = json!({
+                "interval": "1s",
+                "threshold": 2,
+                "stepWeights": [40, 80],
+                "capacity": "Proportional",
+            });
+        })
+        .await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    let full = scene.size("podinfo-primary").await?;
+    ensure!(full == 5, "the primary has {full} pods");
+    scene.apply_target("podinfo:2").await?;
+    for (share, pods) in [(40, 2), (80, 4)] {
+        scene
+            .until("a weight", |canary| weight(canary) == Some(share))
+            .await?;
+        let size = scene.size("podinfo").await?;
+        ensure!(size == pods, "{size} pods for {share} % of the traffic");
+    }
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    let weights = scene.history.weights();
+    ensure!(weights == [0, 40, 80, 0], "the weights were {weights:?}");
+    scene.check_rest("podinfo:2").await
 }
 
 /// Whether the Canary waits for a person at this step.

@@ -72,6 +72,7 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(steps::each_step_has_its_own_rules(&stage)),
         Box::pin(steps::a_step_that_waits_for_a_person_can_still_fail(&stage)),
         Box::pin(steps::steps_stand_alone(&stage)),
+        Box::pin(steps::a_canary_in_proportion_grows_with_its_weight(&stage)),
         Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
         Box::pin(kept::a_person_goes_back_and_the_target_is_not_fought_over(
             &stage,

@@ -39,5 +39,5 @@ pub use rehearsal::{Ending, Rehearsal, Scene, rehearse};
 pub use stage::{Selection, Size, Stage};
 pub use state::{Bake, Intent, Place, Postponed, Round, Run, Shortcut, State};
 pub use step::step;
-pub use strategy::{Hook, Plan, Strategy};
+pub use strategy::{Capacity, Hook, Plan, Strategy};
 pub use weight::{Ladder, Split, Weight};

@@ -9,6 +9,7 @@
 
 mod agenda;
 mod bake;
+mod capacity;
 mod freeze;
 mod inherit;
 mod judge;
@@ -260,7 +261,8 @@ impl Machine<'_> {
             .primary
             .as_ref()
             .map_or(1, |primary| primary.desired);
-        let replicas = self.seen.autoscaler_minimum.unwrap_or(primary).max(1);
+        let asked = self.seen.autoscaler_minimum.or_else(|| self.size());
+        let replicas = asked.unwrap_or(primary).max(1);
         self.act(
             Effect::ScaleCanary { replicas },
             format!("scaling the canary to {replicas}"),

@@ -31,6 +31,8 @@ pub struct Strategy {
     pub divides_traffic: bool,
     /// Whether the canary has a size to set: it rests at none, and is scaled up for a run.
     pub sized: bool,
+    /// How large it is then, where no explicit step says so.
+    pub capacity: Capacity,
     /// Whether clients that got the canary are led to it again.
     pub sticky: bool,
     /// Whether nothing is to be done at all.
@@ -58,6 +60,16 @@ impl Strategy {
             })
             .collect()
     }
+}
+
+/// How many replicas a canary has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capacity {
+    /// As many as the primary, or what its autoscaler asks for.
+    #[default]
+    Full,
+    /// Its weight's share of the primary's, rounded up: there before the weight rises.
+    Proportional,
 }
 
 /// How traffic moves to the canary.

@@ -75,6 +75,9 @@ pub struct CanaryAnalysis {
     /// default: all others stay with the promoted version), or the rest of them (`Rest`: requests
     /// that match go to the new version as soon as it has a weight).
     pub weight_scope: Option<WeightScope>,
+    /// How many pods the new version has: as many as the promoted one (`Full`, the default), or the
+    /// share of them that its weight is, rounded up (`Proportional`).
+    pub capacity: Option<CanaryCapacity>,
     /// What is measured, and what is good enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<CanaryMetric>,
@@ -99,6 +102,15 @@ pub enum WeightScope {
     Matched,
     /// all others; those that match go to the new version
     Rest,
+}
+
+/// How many pods the new version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CanaryCapacity {
+    /// as many as the promoted version
+    Full,
+    /// its weight's share of those
+    Proportional,
 }
 
 /// Conditions on a request; all must hold.

@@ -60,6 +60,7 @@ pub fn instead(field: &str) -> &'static str {
         | "spec.service.headers"
         | "spec.analysis.match"
         | "spec.analysis.weightScope"
+        | "spec.analysis.capacity"
         | "spec.analysis.stepWeight"
         | "spec.analysis.stepWeights"
         | "spec.analysis.mirror" => {
@@ -159,6 +160,7 @@ fn routed_only(spec: &CanarySpec, service: &CanaryService) -> Vec<Field> {
         (service.headers.is_some(), "spec.service.headers"),
         (!analysis.r#match.is_empty(), "spec.analysis.match"),
         (analysis.weight_scope.is_some(), "spec.analysis.weightScope"),
+        (analysis.capacity.is_some(), "spec.analysis.capacity"),
         (analysis.step_weight.is_some(), "spec.analysis.stepWeight"),
         (
             !analysis.step_weights.is_empty(),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use fairlead_crds::canary::{CanaryAnalysis, CanarySpec, Number};
 use fairlead_crds::parse_duration;
-use fairlead_rollout::{Hook, Ladder, Plan, Stage, Strategy, Weight};
+use fairlead_rollout::{Capacity, Hook, Ladder, Plan, Stage, Strategy, Weight};
 use jiff::SignedDuration;
 
+use super::capacity::capacity;
 use super::steps::stages;
 use super::validate::{Error, Limits, Metric, Thresholds, Webhook};
 use super::{bake, judgement};
@@ -52,6 +53,11 @@ pub(super) fn strategy(
     Ok(Strategy {
         bake: bake::length(analysis)?,
         judgement: judgement::terms(analysis, route.provider, &plan)?,
+        capacity: if divides {
+            capacity(spec, kind, &plan)?
+        } else {
+            Capacity::Full
+        },
         plan,
         interval: interval(analysis, limits)?,
         threshold: threshold(analysis)?,

@@ -1,11 +1,9 @@
-//! Explicit steps: how long each lasts, whom it waits for, and how many replicas it needs. Pure.
+//! Explicit steps: how long each lasts, and whom it waits for. Pure.
 
 use jiff::{Timestamp, Unit};
 
 use super::{Last, Machine, Turn, after, held, wait};
-use crate::effect::Effect;
 use crate::event::{Reason, Severity};
-use crate::phase::Phase;
 use crate::stage::Stage;
 use crate::state::{Place, Run};
 use crate::strategy::{Plan, Strategy};
@@ -25,8 +23,12 @@ pub(super) fn current<'a>(strategy: &'a Strategy, run: &Run) -> Option<&'a Stage
     let Plan::Staged { stages, .. } = &strategy.plan else {
         return None;
     };
-    let place = run.place.as_ref()?;
-    stages.get(index(place.number).checked_sub(1)?)
+    numbered(stages, run.place.as_ref()?.number)
+}
+
+/// The explicit step of a number.
+pub(super) fn numbered(stages: &[Stage], number: u32) -> Option<&Stage> {
+    stages.get(index(number).checked_sub(1)?)
 }
 
 /// The number of the explicit step that follows: never one that takes traffic away again, as an
@@ -156,46 +158,5 @@ impl Machine<'_> {
             "{stage}waiting for a person: `resume` goes on, `promote` skips the rest, `abort` \
              gives up"
         )
-    }
-
-    /// Brings the canary to the size of its explicit step, when any of them has one.
-    pub(super) fn resize(&mut self) -> Turn {
-        let canary = self.canary();
-        let Some(replicas) = self.size() else {
-            return Ok(());
-        };
-        if canary.desired == 0 || canary.desired == replicas {
-            return Ok(());
-        }
-        self.act(
-            Effect::ScaleCanary { replicas },
-            format!("scaling the canary from {} to {replicas}", canary.desired),
-        )
-    }
-
-    /// The replicas that the canary is to have; `None` when the steps do not say.
-    pub(super) fn size(&self) -> Option<u32> {
-        let Plan::Staged { stages, .. } = &self.strategy.plan else {
-            return None;
-        };
-        if !self.strategy.sized || stages.iter().all(|stage| stage.size.is_none()) {
-            return None;
-        }
-        let primary = self.seen.primary.as_ref()?.desired.max(1);
-        let run = self.state.run.as_ref()?;
-        let analysed = matches!(
-            self.state.phase,
-            Some(Phase::Progressing | Phase::WaitingPromotion)
-        );
-        if !analysed || self.state.retained {
-            return Some(primary);
-        }
-        // Before the first step the canary comes up as that one needs it.
-        let stage = current(self.strategy, run).or_else(|| {
-            let number = next(stages, run)?;
-            stages.get(index(number) - 1)
-        });
-        let size = stage.and_then(|stage| stage.size);
-        Some(size.map_or(primary, |size| size.replicas(primary)))
     }
 }

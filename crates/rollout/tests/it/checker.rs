@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use fairlead_rollout::{
-    Decision, Effect, Observation, Phase, Probe, ProbeKey, Reason, Revision, Split, State, Weight,
+    Capacity, Decision, Effect, Observation, Phase, Plan, Probe, ProbeKey, Reason, Revision, Split,
+    State, Strategy, Weight,
 };
 
 /// Remembers what it needs to judge the next move.
@@ -113,7 +114,13 @@ impl Checker {
     }
 
     /// Judges an effect at the moment it is carried out, by the stored state and the world.
-    pub(crate) fn executes(&mut self, stored: &State, seen: &Observation, effect: &Effect) {
+    pub(crate) fn executes(
+        &mut self,
+        strategy: &Strategy,
+        stored: &State,
+        seen: &Observation,
+        effect: &Effect,
+    ) {
         if seen.invalid.is_some() && !seen.deleting {
             let rescues = matches!(effect, Effect::SetSplit { from, to } if to.canary < from.canary
                 || (from.mirrored && !to.mirrored)
@@ -125,7 +132,10 @@ impl Checker {
             );
         }
         match effect {
-            Effect::SetSplit { to, .. } => self.judge_split(stored, seen, *to),
+            Effect::SetSplit { to, .. } => {
+                self.judge_split(stored, seen, *to);
+                judge_capacity(strategy, stored, seen, *to);
+            }
             Effect::Route { split } => {
                 let current = seen.split.unwrap_or_default();
                 assert!(
@@ -222,6 +232,26 @@ impl Checker {
             );
         }
     }
+}
+
+/// No share of the traffic goes to a canary that is smaller than that share of the primary, unless
+/// an explicit step or the promotion says so.
+fn judge_capacity(strategy: &Strategy, stored: &State, seen: &Observation, to: Split) {
+    let from = seen.split.expect("there are routes");
+    let by_weight = matches!(strategy.plan, Plan::Weighted { .. });
+    let analysed = stored.phase == Some(Phase::Progressing);
+    if strategy.capacity == Capacity::Full || !by_weight || !analysed || !from.raises_canary(to) {
+        return;
+    }
+    let canary = seen.canary.as_ref().expect("a canary");
+    let primary = seen.primary.as_ref().expect("a primary");
+    let share = u32::from(to.canary.get());
+    let least = (primary.desired * share).div_ceil(100).max(1);
+    assert!(
+        canary.endpoints >= least,
+        "{from} to {to} with {} of {least} endpoints",
+        canary.endpoints
+    );
 }
 
 /// What can be gone back to is little, told apart, and not what runs already.

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use fairlead_rollout::{
-    Answer, Bake, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place, Plan,
-    Postponed, ProbeKey, Readiness, Reason, Request, Revision, Role, Round, Run, Selection,
+    Answer, Bake, Capacity, Hook, HookKind, Inheritance, Intent, Ladder, Observation, Phase, Place,
+    Plan, Postponed, ProbeKey, Readiness, Reason, Request, Revision, Role, Round, Run, Selection,
     Shortcut, Size, Split, Stage, State, Strategy as Rollout, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -111,16 +111,24 @@ fn answers() -> impl Strategy<Value = BTreeMap<HookKind, Verdict>> {
 
 fn strategy() -> impl Strategy<Value = Rollout> {
     let back = option::of(25_i64..=100);
-    (short_plan(), hooks(), 1_u32..4, back, any::<bool>()).prop_map(
-        |(plan, hooks, threshold, back, sticky)| Rollout {
+    let capacity = prop::sample::select(&[Capacity::Full, Capacity::Proportional]);
+    (
+        short_plan(),
+        hooks(),
+        1_u32..4,
+        back,
+        any::<bool>(),
+        capacity,
+    )
+        .prop_map(|(plan, hooks, threshold, back, sticky, capacity)| Rollout {
             plan,
             hooks,
             threshold,
             promotion_step: back.map(Weight::clamped),
             sticky,
+            capacity,
             ..weighted(1, 1)
-        },
-    )
+        })
 }
 
 /// The same, with a judgement or without, and with a bake or without.

@@ -1,6 +1,8 @@
 //! Stories, one by one: what a user sees.
 
-use fairlead_rollout::{HookKind, Ladder, Phase, Plan, Reason, Strategy, Verdict, Weight};
+use fairlead_rollout::{
+    Capacity, HookKind, Ladder, Phase, Plan, Reason, Strategy, Verdict, Weight,
+};
 use jiff::SignedDuration;
 
 use crate::world::{Act, Nature, World, hook, weighted};
@@ -497,6 +499,45 @@ fn a_canary_without_a_size_is_released_as_it_is() {
     world.deleting = true;
     world.run_for(10);
     assert!(world.given_back);
+}
+
+#[test]
+fn a_canary_in_proportion_grows_before_its_weight() {
+    let mut world = World::initialized(Strategy {
+        capacity: Capacity::Proportional,
+        ..weighted(40, 80)
+    });
+    world.act(Act::Release(Nature::Good));
+    let mut seen = vec![(0, 0)];
+    for _ in 0..90 {
+        world.run_for(1);
+        let now = (world.weight(), world.canary_replicas());
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+    }
+    // The primary has two. What is promoted takes the traffic back before the canary shrinks.
+    assert_eq!(
+        seen,
+        [(0, 0), (0, 1), (40, 1), (40, 2), (80, 2), (0, 2), (0, 0)],
+        "the weight and the replicas"
+    );
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_canary_in_proportion_is_as_large_as_what_it_mirrors() {
+    let mut strategy = weighted(40, 40);
+    strategy.capacity = Capacity::Proportional;
+    if let Plan::Weighted { mirror, .. } = &mut strategy.plan {
+        *mirror = true;
+    }
+    let mut world = World::initialized(strategy);
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.split.is_some_and(|split| split.mirrored));
+    assert_eq!(world.canary_replicas(), 2);
+    world.run_until(60, |world| world.weight() == 40);
+    assert_eq!(world.canary_replicas(), 1);
 }
 
 #[test]

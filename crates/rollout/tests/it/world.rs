@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fairlead_rollout::judgement::{Block, Cohorts, Confidence, Effect as Excess, Sample, Terms};
 use fairlead_rollout::{
-    Answer, Author, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder, Observation,
-    Phase, Plan, Probe, ProbeKey, Readiness, Request, Requeue, Revision, Role, Selection, Split,
-    State, Strategy, Subject, Verdict, Weight, step,
+    Answer, Author, Capacity, Counted, Effect, Event, Hook, HookKind, Inheritance, Ladder,
+    Observation, Phase, Plan, Probe, ProbeKey, Readiness, Request, Requeue, Revision, Role,
+    Selection, Split, State, Strategy, Subject, Verdict, Weight, step,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -157,6 +157,7 @@ pub(crate) fn weighted(step: i64, max: i64) -> Strategy {
         skip_analysis: false,
         divides_traffic: true,
         sized: true,
+        capacity: Capacity::Full,
         sticky: false,
         suspended: false,
         has_metrics: true,
@@ -563,7 +564,8 @@ impl World {
 
     fn execute(&mut self, effect: &Effect) -> Result<Option<Answer>, Died> {
         let seen = self.observe(Vec::new());
-        self.checker.executes(&self.state, &seen, effect);
+        self.checker
+            .executes(&self.strategy, &self.state, &seen, effect);
         match effect {
             Effect::Prepare => self.write(|world| {
                 world.prepared = true;
