@@ -121,16 +121,16 @@ pub struct CanarySpec {
     pub suspend: Option<bool>,
 }
 
-/// The workload to release.
+/// The workload to release, or the Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetReference {
-    /// API group and version, such as `apps/v1`.
+    /// API group and version: `apps/v1`, or `v1` of a Service.
     pub api_version: String,
-    /// Kind of the workload.
+    /// Kind of the workload, or `Service`.
     #[schemars(transform = schema::one_of_texts(&["DaemonSet", "Deployment", "Service", "StatefulSet"]))]
     pub kind: String,
-    /// Name of the workload, in this namespace.
+    /// Its name, in this namespace.
     pub name: String,
 }
 

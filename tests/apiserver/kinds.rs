@@ -165,6 +165,17 @@ pub(crate) async fn a_service_that_leads_away_is_released_unchecked(stage: &Stag
     }
     let weights = scene.history.weights();
     ensure!(weights == [0, 50, 0], "{weights:?}");
+    // Back to pods, which tell.
+    scene.apply_target("podinfo:2").await?;
+    let is_checked = |canary: &Canary| {
+        let conditions = canary.status.iter().flat_map(|status| &status.conditions);
+        let mut types = conditions.map(|one| one.type_.as_str());
+        types.all(|one| one != "ReadinessUnchecked")
+    };
+    scene.until("endpoints that tell", is_checked).await?;
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    // The rules are not asked: they want endpoints before a host gets its share.
+    ensure!(scene.image("podinfo-primary").await? == "podinfo:2");
     Ok(())
 }
 

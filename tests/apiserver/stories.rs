@@ -98,6 +98,7 @@ async fn stories_of_canaries() -> Result<()> {
 /// Those of targets that are no Deployments.
 fn of_targets(stage: &Stage) -> Vec<BoxFuture<'_, Result<()>>> {
     vec![
+        Box::pin(takeover::of_a_service(stage)),
         Box::pin(kinds::a_daemon_set_is_released_node_by_node(stage)),
         Box::pin(kinds::a_stateful_set_is_released_with_claims_of_its_own(
             stage,

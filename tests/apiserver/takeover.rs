@@ -6,9 +6,11 @@ use fairlead_crds::canary::{Canary, CanaryPhase};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use crate::stage::{Scene, Stage};
+use crate::stage::{PATIENCE, Scene, Stage};
+use crate::target::{self, Target};
 
 /// What every template has until a later revision leaves it out.
 const NOTE: &str = "note";
@@ -209,6 +211,70 @@ pub(crate) async fn at_rest(stage: &Stage) -> Result<()> {
         !annotations.contains_key(NOTE),
         "what Flagger set outlived the revision that left it out: {annotations:?}"
     );
+    scene.until_phase(CanaryPhase::Succeeded).await?;
+    Ok(())
+}
+
+/// The copies of a Service, with a port that its next revision leaves out.
+pub(crate) async fn of_a_service(stage: &Stage) -> Result<()> {
+    let scene = stage.scene_of("service-taken", Target::Service).await?;
+    let ports = async |ports: Value| {
+        let patch = Patch::Merge(json!({ "spec": { "ports": ports } }));
+        let params = PatchParams::default();
+        scene.workloads().patch("podinfo", &params, &patch).await
+    };
+    let http = json!({ "name": "http", "port": 9898 });
+    ports(json!([http, { "name": "admin", "port": 9999 }])).await?;
+    scene.apply_canary(|_| {}).await?;
+    {
+        let _operator = scene.operator.start(None)?;
+        scene.until_phase(CanaryPhase::Initialized).await?;
+    }
+    let services = scene.workloads();
+    for name in ["podinfo-primary", "podinfo-canary"] {
+        let made = services.get(name).await?;
+        services.delete(name, &DeleteParams::default()).await?;
+        let mut left: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": name, "ownerReferences": made.metadata.owner_references },
+            "spec": made.data["spec"],
+        }))?;
+        for address in ["clusterIP", "clusterIPs"] {
+            let spec = left.data["spec"].as_object_mut();
+            spec.context("a spec")?.remove(address);
+        }
+        let flagger = PostParams {
+            field_manager: Some("flagger".to_owned()),
+            ..PostParams::default()
+        };
+        services.create(&flagger, &left).await?;
+    }
+    write_status(&scene, "Succeeded", 0).await?;
+    let before = scene.history.weights();
+    let _operator = scene.operator.start(None)?;
+    scene
+        .until("a baseline", |canary| promoted(canary).is_some())
+        .await?;
+    let status = scene.canary().await?.status.unwrap_or_default();
+    let run = status.rollout.and_then(|rollout| rollout.run);
+    ensure!(run.is_none(), "a run was started: {run:?}");
+    ensure!(scene.history.weights() == before);
+
+    ports(json!([http])).await?;
+    scene.apply_target("podinfo:2").await?;
+    let has = |found: Option<&DynamicObject>| {
+        found.is_some_and(|found| {
+            let spec = &found.data["spec"];
+            let ports = spec["ports"].as_array().map_or(0, Vec::len);
+            target::image(spec) == "podinfo:2" && ports == 1
+        })
+    };
+    for name in ["podinfo-primary", "podinfo-canary"] {
+        let waiting = await_condition(scene.workloads(), name, has);
+        let ended = tokio::time::timeout(PATIENCE, Box::pin(waiting)).await;
+        ended.with_context(|| format!("{name}: {}", scene.log()))??;
+    }
     scene.until_phase(CanaryPhase::Succeeded).await?;
     Ok(())
 }

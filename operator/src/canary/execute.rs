@@ -115,6 +115,10 @@ impl Executor<'_> {
         };
         for role in [Role::Primary, Role::Canary] {
             if let Some(service) = self.service(role, target, true) {
+                if self.claim(role, target).await? {
+                    // It has another version now, with which it is seen next.
+                    return Ok(());
+                }
                 self.apply(&service).await?;
             }
             if self.plan.route.provider == Provider::Istio {
@@ -127,6 +131,19 @@ impl Executor<'_> {
             self.apply(&scaler.primary(live, scaled, owner)).await?;
         }
         Ok(())
+    }
+
+    /// Makes a copy of a Service as target ours, if another controller has made it.
+    async fn claim(&self, role: Role, target: &Snapshot) -> Result<bool, Error> {
+        let live = role.of(&self.world.services).as_ref();
+        let Some(live) = live.filter(|_| target.selector.is_none()) else {
+            return Ok(false);
+        };
+        let claimed = takeover::claim_service(self.client, live).await;
+        claimed.map_err(|source| Error::Write {
+            object: format!("Service `{}`", role.name(&self.plan.route)),
+            source: source.into(),
+        })
     }
 
     async fn route(&self, split: Split) -> Result<(), Error> {

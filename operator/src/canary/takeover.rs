@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use fairlead_crds::annotation;
 use fairlead_rollout::{Inheritance, Revision};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -239,6 +239,31 @@ pub(super) async fn mark(
     api.patch(&names.primary, &params, &Patch::Merge(patch))
         .await?;
     Ok(())
+}
+
+/// Makes a copy of a Service ours that Flagger has made, for the same reason; whether it was.
+pub(super) async fn claim_service(client: &Client, live: &Value) -> kube::Result<bool> {
+    let managed = live["metadata"]["managedFields"].clone();
+    let mut fields: Vec<ManagedFieldsEntry> =
+        serde_json::from_value(managed).map_err(kube::Error::SerdeError)?;
+    let before = fields.clone();
+    claim(fields.iter_mut());
+    if fields == before {
+        return Ok(false);
+    }
+    let text = |field: &str| live["metadata"][field].as_str().unwrap_or_default();
+    let api: Api<Service> = Api::namespaced(client.clone(), text("namespace"));
+    let patch = json!({ "metadata": {
+        "resourceVersion": text("resourceVersion"),
+        "managedFields": fields,
+    } });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(text("name"), &params, &Patch::Merge(patch))
+        .await?;
+    Ok(true)
 }
 
 /// Makes what Flagger manages ours, as if we had applied it.
