@@ -86,7 +86,7 @@ mod tests {
         };
         check(Kind::Deployment, scaler, "spec.autoscalerRef");
         let counted = |spec: &mut Value| {
-            spec["analysis"] = json!({ "iterations": 3, "capacity": "Proportional" })
+            spec["analysis"] = json!({ "iterations": 3, "capacity": "Proportional" });
         };
         check(Kind::Deployment, counted, "without weights");
         let sticky =
