@@ -132,6 +132,8 @@ pub(crate) async fn a_canary_in_proportion_grows_with_its_weight(stage: &Stage) 
     scene.until_phase(CanaryPhase::Succeeded).await?;
     let weights = scene.history.weights();
     ensure!(weights == [0, 40, 80, 0], "the weights were {weights:?}");
+    let full = scene.size("podinfo-primary").await?;
+    ensure!(full == 5, "the primary has {full} pods after the promotion");
     scene.check_rest("podinfo:2").await
 }
 

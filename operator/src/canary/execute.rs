@@ -321,8 +321,10 @@ impl Executor<'_> {
         };
         let existing = self.world.primary.as_ref();
         let scaled_by_others = self.plan.autoscaler.is_some();
+        // A canary that is sized by its step says nothing about the primary.
+        let says_nothing = target.desired == 0 || self.plan.strategy.is_resized();
         let replicas = match existing {
-            Some(primary) if scaled_by_others || target.desired == 0 => primary.desired,
+            Some(primary) if scaled_by_others || says_nothing => primary.desired,
             Some(_) | None => target.desired,
         };
         let primary = PrimaryPlan {

@@ -10,19 +10,50 @@ use crate::strategy::{Capacity, Plan, Strategy};
 use crate::weight::Weight;
 
 impl Machine<'_> {
-    /// Brings the canary to the size that its traffic needs, where somebody says how large that is.
-    pub(super) fn resize(&mut self) -> Turn {
+    /// Brings the canary up to the size that its traffic needs: before that traffic comes.
+    pub(super) fn grow(&mut self) -> Turn {
         let canary = self.canary();
-        let Some(replicas) = self.size() else {
-            return Ok(());
-        };
-        if canary.desired == 0 || canary.desired == replicas {
-            return Ok(());
+        match self.size().or_else(|| self.shortage()) {
+            Some(replicas) if canary.desired > 0 && canary.desired < replicas => {
+                self.scale(canary.desired, replicas)
+            }
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// Brings it down to that size: only called once no more traffic is in effect.
+    pub(super) fn shrink(&mut self) -> Turn {
+        let canary = self.canary();
+        match self.size() {
+            Some(replicas) if canary.desired > replicas => self.scale(canary.desired, replicas),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn scale(&mut self, from: u32, replicas: u32) -> Turn {
         self.act(
             Effect::ScaleCanary { replicas },
-            format!("scaling the canary from {} to {replicas}", canary.desired),
+            format!("scaling the canary from {from} to {replicas}"),
         )
+    }
+
+    /// The primary's size, for a canary that is smaller than its share of the traffic although no
+    /// step wants it so: the spec may have said so until now.
+    fn shortage(&self) -> Option<u32> {
+        let is_free = self.strategy.sized
+            && self.seen.autoscaler_minimum.is_none()
+            && !matches!(self.strategy.plan, Plan::Iterations { .. });
+        let primary = self.seen.primary.as_ref().filter(|_| is_free)?.desired;
+        let weight = self.state.run.as_ref()?.weight;
+        let share = Size::Percent(u32::from(weight.get())).replicas(primary);
+        (self.canary().desired < share).then_some(primary)
+    }
+
+    /// Whether the canary can answer everybody, as far as its size tells.
+    pub(super) fn is_full(&self) -> bool {
+        let canary = self.canary();
+        let size = self.size().or_else(|| self.shortage());
+        canary.is_ready() && size.is_none_or(|size| canary.desired >= size)
     }
 
     /// The replicas that the canary is to have; `None` where it keeps those that it came up with.
@@ -45,8 +76,8 @@ impl Machine<'_> {
 }
 
 impl Strategy {
-    /// Whether the canary's size depends on the step.
-    fn is_resized(&self) -> bool {
+    /// Whether the canary's size depends on the step, and is not a wish for the primary's too.
+    pub fn is_resized(&self) -> bool {
         let by_stage = match &self.plan {
             Plan::Staged { stages, .. } => stages.iter().any(|stage| stage.size.is_some()),
             Plan::Weighted { .. } | Plan::Iterations { .. } => false,

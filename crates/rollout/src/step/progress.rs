@@ -27,7 +27,7 @@ impl Machine<'_> {
         // A canary whose Service is gone has no endpoints to become ready by.
         self.prepare()?;
         self.scale_up()?;
-        self.resize()?;
+        self.grow()?;
         let ready = self.canary_is_ready()?;
         if ready {
             self.restore()?;
@@ -39,6 +39,7 @@ impl Machine<'_> {
             .is_some_and(|split| split.raises_canary(wanted));
         if ready || !rises {
             self.settle(wanted)?;
+            self.shrink()?;
         }
         if !ready {
             return self.unready();

@@ -27,6 +27,7 @@ impl Machine<'_> {
                 self.settle(Split::PRIMARY)?;
             }
             self.scale_up()?;
+            self.grow()?;
             let canary = self.canary();
             if !canary.is_ready() {
                 return match canary.readiness {

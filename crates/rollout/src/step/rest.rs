@@ -56,10 +56,11 @@ impl Machine<'_> {
     pub(super) fn rest(&mut self) -> Last {
         let primary = self.primary()?;
         self.release_lost_canary();
-        let want = if self.state.retained {
-            Split::to_canary(Weight::FULL)
-        } else {
-            Split::PRIMARY
+        let want = match self.seen.split {
+            _ if !self.state.retained => Split::PRIMARY,
+            // It grows first, as long as somebody else answers.
+            Some(split) if primary.serves() && !self.is_full() => Split::to_canary(split.canary),
+            Some(_) | None => Split::to_canary(Weight::FULL),
         };
         if let Some(run) = &mut self.state.run {
             run.weight = want.canary;
@@ -72,7 +73,7 @@ impl Machine<'_> {
         settled?;
         let next = self.new_revision();
         if self.state.retained {
-            self.resize()?;
+            self.grow()?;
         } else if next.is_none() {
             self.scale_down()?;
         }

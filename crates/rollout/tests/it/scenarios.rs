@@ -1,7 +1,8 @@
 //! Stories, one by one: what a user sees.
 
 use fairlead_rollout::{
-    Capacity, HookKind, Ladder, Phase, Plan, Reason, Strategy, Verdict, Weight,
+    Capacity, Effect, HookKind, Ladder, Phase, Plan, Readiness, Reason, Split, Strategy, Verdict,
+    Weight, step,
 };
 use jiff::SignedDuration;
 
@@ -525,6 +526,70 @@ fn a_canary_in_proportion_grows_before_its_weight() {
     assert_eq!(world.phase(), Phase::Succeeded);
 }
 
+fn proportional(step: i64, max: i64) -> Strategy {
+    Strategy {
+        capacity: Capacity::Proportional,
+        ..weighted(step, max)
+    }
+}
+
+#[test]
+fn a_small_canary_leaves_the_primary_as_large_as_it_is() {
+    let mut world = World::initialized(proportional(40, 40));
+    for nature in [Nature::Good, Nature::BrokenAsPrimary, Nature::Good] {
+        world.act(Act::Release(nature));
+        world.run_for(300);
+        assert_eq!(world.primary_replicas(), 2, "after {nature:?}");
+    }
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_target_that_is_given_back_is_as_large_as_the_primary() {
+    let mut world = World::initialized(proportional(40, 40));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 40);
+    assert_eq!(world.canary_replicas(), 1);
+    world.deleting = true;
+    world.run_for(30);
+    assert!(world.given_back);
+    assert_eq!(world.canary_replicas(), 2);
+}
+
+#[test]
+fn a_small_canary_that_is_kept_grows_first_where_somebody_else_answers() {
+    let mut world = World::initialized(proportional(40, 40));
+    world.act(Act::Release(Nature::BrokenAsPrimary));
+    world.run_until(200, |world| world.state.retained);
+    let mut seen = world.observe(Vec::new());
+    (seen.split, seen.acked) = (Some(Split::to_canary(Weight::clamped(40))), true);
+    if let Some(canary) = &mut seen.canary {
+        (canary.desired, canary.endpoints, canary.needed) = (1, 1, 1);
+        canary.readiness = Readiness::Ready;
+    }
+    let mut effects = |endpoints| {
+        if let Some(primary) = &mut seen.primary {
+            primary.endpoints = endpoints;
+        }
+        step(&world.strategy, &world.state, &seen, world.now).effects
+    };
+    assert_eq!(effects(1), [Effect::ScaleCanary { replicas: 2 }]);
+    let [Effect::SetSplit { to, .. }] = effects(0)[..] else {
+        unreachable!("nobody else answers")
+    };
+    assert_eq!(to.canary, Weight::FULL);
+}
+
+#[test]
+fn a_canary_that_need_not_be_small_any_more_grows_before_its_next_weight() {
+    let mut world = World::initialized(proportional(40, 80));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(60, |world| world.weight() == 40);
+    world.strategy.capacity = Capacity::Full;
+    world.run_until(60, |world| world.weight() == 80);
+    assert_eq!(world.canary_replicas(), 2);
+}
+
 #[test]
 fn a_canary_in_proportion_is_as_large_as_what_it_mirrors() {
     let mut strategy = weighted(40, 40);
@@ -536,8 +601,15 @@ fn a_canary_in_proportion_is_as_large_as_what_it_mirrors() {
     world.act(Act::Release(Nature::Good));
     world.run_until(60, |world| world.split.is_some_and(|split| split.mirrored));
     assert_eq!(world.canary_replicas(), 2);
-    world.run_until(60, |world| world.weight() == 40);
-    assert_eq!(world.canary_replicas(), 1);
+    for _ in 0..60 {
+        let mirrored = world.split.is_some_and(|split| split.mirrored);
+        assert!(!mirrored || world.canary_replicas() == 2);
+        if world.weight() == 40 && world.canary_replicas() == 1 {
+            return;
+        }
+        world.run_for(1);
+    }
+    unreachable!("the canary did not shrink to its share");
 }
 
 #[test]

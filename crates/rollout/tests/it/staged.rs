@@ -205,7 +205,7 @@ fn the_canary_has_the_size_of_the_step_before_its_weight_rises() {
     // The primary has two; the last step says nothing and gets as many.
     assert_eq!(
         seen,
-        [(10, 1), (10, 5), (30, 5), (30, 2), (60, 2)],
+        [(10, 1), (10, 5), (30, 5), (60, 5), (60, 2)],
         "the weight and the replicas"
     );
     assert_eq!(world.phase(), Phase::Succeeded);

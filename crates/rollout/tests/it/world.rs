@@ -267,6 +267,10 @@ impl World {
         self.target.desired
     }
 
+    pub(crate) fn primary_replicas(&self) -> u32 {
+        self.primary.as_ref().map_or(0, |primary| primary.desired)
+    }
+
     pub(crate) fn has(&self, reason: fairlead_rollout::Reason) -> bool {
         self.events.iter().any(|event| event.reason == reason)
     }
@@ -608,13 +612,18 @@ impl World {
                     "{revision} is given back and was not kept"
                 );
                 let revision = self.index(revision);
+                let resized = self.strategy.is_resized();
                 let runs = seen.primary.and_then(|primary| primary.revision);
                 self.write(|world| {
                     world.kept.extend(runs);
                     world.kept.retain(|one| keeping.contains(one));
+                    let wished = world.target.desired;
                     if let Some(primary) = &mut world.primary {
                         primary.revision = revision;
                         primary.changed = world.now;
+                        if wished > 0 && !resized {
+                            primary.desired = wished;
+                        }
                     }
                 })?;
             }
