@@ -40,6 +40,7 @@ pub mod steer;
 mod steps;
 mod strategy;
 pub mod takeover;
+mod urgency;
 pub mod validate;
 mod wakers;
 mod watch;
@@ -69,6 +70,7 @@ use self::look::Look;
 use self::measure::Sources;
 use self::memory::Memory;
 use self::rival::rival;
+use self::sight::Part;
 use self::steer::Stamps;
 use self::validate::Limits;
 use crate::analysis::mesh::Mesh;
@@ -152,9 +154,19 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One look at a Canary, when it is its turn.
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
-    let since = object.0.as_ref().ok().and_then(line::since);
+    let reference = ObjectRef::from_obj(&*object);
+    let now = clock::now();
+    let has_lost_endpoints = context.memory.has_changed(&reference, Part::Endpoints);
+    let urgency = object.0.as_ref().map_or(now, |canary| {
+        urgency::urgency(canary, has_lost_endpoints, now)
+    });
     let line = context.line.clone();
-    line.pass(since, Box::pin(look(object, context))).await
+    let look = async {
+        // What has come in while it waited concerns this look already.
+        let newest = context.store.get(&reference).unwrap_or(object);
+        Box::pin(look(newest, context)).await
+    };
+    line.pass(urgency, look).await
 }
 
 async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {

@@ -107,9 +107,10 @@ pub async fn until_served(client: &Client, resource: &ApiResource) {
     }
 }
 
-/// Whether the server serves a kind soon. A server that does not answer is asked until it does.
+/// Whether the server serves a kind soon. One that does not answer is asked a while longer; what
+/// it does then, the watch tells.
 async fn is_served_within(client: &Client, resource: &ApiResource, tries: usize) -> bool {
-    let mut left = tries;
+    let (mut left, mut failures) = (tries, 0);
     loop {
         match is_served(client, resource).await {
             Ok(true) => return true,
@@ -117,9 +118,10 @@ async fn is_served_within(client: &Client, resource: &ApiResource, tries: usize)
             Err(error) => {
                 let (kind, reason) = (&resource.kind, report(&error));
                 tracing::debug!(kind, %reason, "asking again");
+                failures += 1;
             }
         }
-        if left == 0 {
+        if left == 0 || failures > SETTLE_TRIES {
             return false;
         }
         tokio::time::sleep(SETTLE_INTERVAL).await;

@@ -9,12 +9,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_crds::canary::Canary;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-
-use super::status;
 
 /// How many looks are taken at the same time: each sends up to ten requests at once, and a few dozen
 /// keep an API server busy.
@@ -24,15 +21,6 @@ const ABREAST: usize = 16;
 const LONGEST: Duration = Duration::from_secs(1);
 /// How many may stand aside. An API server that is slow to answer everybody gets no more.
 const ASIDE: usize = 48;
-
-/// When something was last done in a run in progress; `None` without one.
-pub(super) fn since(canary: &Canary) -> Option<Timestamp> {
-    let state = status::load(canary.status.as_ref()?);
-    let run = state.run.as_ref()?;
-    let effective = state.traffic.and_then(|intent| intent.in_effect);
-    let last = run.checked_at.max(effective).unwrap_or_default();
-    (!state.phase?.rests()).then_some(last)
-}
 
 /// Those who are looked at and those who wait.
 #[derive(Clone, Debug)]
@@ -49,8 +37,8 @@ struct State {
     waiting: BTreeMap<Rank, oneshot::Sender<Place>>,
 }
 
-/// Lower is more urgent: who waits for nothing comes last.
-type Rank = (bool, Timestamp, u64);
+/// The earlier time is the more urgent one.
+type Rank = (Timestamp, u64);
 
 /// A place at the front; dropping it lets the next one in.
 #[derive(Debug)]
@@ -63,7 +51,9 @@ struct Place {
 impl Place {
     /// Lets the next one in before the look is over, if not too many are aside already.
     fn step_aside(&mut self) {
-        let Some(line) = &self.line else { return };
+        let Some(line) = self.line.as_ref().filter(|_| !self.is_aside) else {
+            return;
+        };
         {
             let mut state = line.state.lock();
             let Some(left) = state.aside.checked_sub(1) else {
@@ -95,27 +85,25 @@ impl Line {
         }
     }
 
-    /// Takes a look when it is its turn, by [`since`].
+    /// Takes a look when it is its turn: those with an earlier time of
+    /// [`urgency`](super::urgency::urgency) come first.
     ///
     /// # Cancel safety
     /// Dropping it gives its place to the next.
-    pub(super) async fn pass<T>(
-        &self,
-        since: Option<Timestamp>,
-        look: impl Future<Output = T>,
-    ) -> T {
-        let mut place = self.enter(since).await;
+    pub(super) async fn pass<T>(&self, urgency: Timestamp, look: impl Future<Output = T>) -> T {
+        let mut place = self.enter(urgency).await;
         let mut look = pin!(look);
-        if let Ok(outcome) = tokio::time::timeout(LONGEST, &mut look).await {
-            return outcome;
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(LONGEST, &mut look).await {
+                return outcome;
+            }
+            if let Some(place) = &mut place {
+                place.step_aside();
+            }
         }
-        if let Some(place) = &mut place {
-            place.step_aside();
-        }
-        look.await
     }
 
-    async fn enter(&self, since: Option<Timestamp>) -> Option<Place> {
+    async fn enter(&self, urgency: Timestamp) -> Option<Place> {
         let turn = {
             let mut state = self.state.lock();
             if state.free > 0 {
@@ -124,8 +112,8 @@ impl Line {
             }
             let (sender, turn) = oneshot::channel();
             state.number += 1;
-            let rank = (since.is_none(), since.unwrap_or_default(), state.number);
-            state.waiting.insert(rank, sender);
+            let number = state.number;
+            state.waiting.insert((urgency, number), sender);
             turn
         };
         // A sender is dropped with the line alone.
@@ -176,8 +164,8 @@ mod tests {
 
     use super::*;
 
-    fn at(second: i64) -> Option<Timestamp> {
-        Timestamp::from_second(second).ok()
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
     /// Those of `looks` that are over, polled in their order until nobody gets on.
@@ -199,10 +187,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_most_urgent_goes_first_and_the_idle_last() {
+    async fn the_most_urgent_goes_first() {
         let line = Line::of(1, 2);
-        let place = line.enter(None).await;
-        let wanted = [at(30), None, at(10), at(20), at(10)];
+        let place = line.enter(at(0)).await;
+        let wanted = [30, 40, 10, 20, 10].map(at);
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut looks: Vec<_> = wanted
             .into_iter()
@@ -225,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_gives_up_keeps_nobody() {
         let line = Line::of(1, 2);
-        let place = line.enter(None).await;
+        let place = line.enter(at(0)).await;
         let mut gone = line.pass(at(1), std::future::pending::<()>()).boxed();
         let mut left = line.pass(at(2), std::future::ready(7)).boxed();
         assert!((&mut gone).now_or_never().is_none());
@@ -239,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_that_was_given_to_one_who_is_gone_is_handed_on() {
         let line = Line::of(1, 2);
-        let place = line.enter(None).await;
+        let place = line.enter(at(0)).await;
         let mut gone = line.pass(at(1), std::future::pending::<()>()).boxed();
         let mut left = line.pass(at(2), std::future::ready(7)).boxed();
         assert!((&mut gone).now_or_never().is_none());
@@ -273,8 +261,9 @@ mod tests {
         let slow = || line.pass(at(1), sleep());
         let begun = tokio::time::Instant::now();
         tokio::join!(slow(), slow(), slow(), slow());
-        // Two step aside, the third stays for its 20 seconds, and only then the fourth comes.
-        assert_eq!(begun.elapsed().as_secs(), 2 + 20 + 20);
+        // Two step aside, and the third when the first of them is done: then the fourth comes.
+        let seconds = begun.elapsed().as_secs();
+        assert!((40..=41).contains(&seconds), "{seconds}");
         let state = line.state.lock();
         assert_eq!((state.free, state.aside), (1, 2));
     }

@@ -81,6 +81,13 @@ impl Memory {
         }
     }
 
+    /// Whether a part has changed since the last look at a Canary in flight began to read.
+    pub(super) fn has_changed(&self, canary: &Reference, part: Part) -> bool {
+        let entries = self.entries.lock();
+        let entry = entries.get(canary);
+        entry.is_some_and(|entry| entry.changed.contains(&part))
+    }
+
     /// Anything may have changed.
     pub(super) fn forget_all(&self, canary: &Reference) {
         if let Some(entry) = self.entries.lock().get_mut(canary) {

@@ -1,0 +1,146 @@
+//! How urgent a look at a Canary is. Pure.
+//!
+//! Urgency is a time: of two looks the one with the earlier time comes first. Whoever waits grows
+//! no less urgent while others come, so that nobody waits for ever.
+
+use fairlead_crds::annotation::COMMAND;
+use fairlead_crds::canary::{Canary, CanaryStatus};
+use fairlead_rollout::{Split, State};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+
+use super::status;
+
+/// Before everybody else: a person waits, or requests may be lost.
+const AT_ONCE: SignedDuration = SignedDuration::from_mins(10);
+/// The most that a run in progress is preferred to others, by the time since its last action.
+const MOST_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a Canary at rest lets others pass.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How urgent a look is that is asked for `now`; `has_lost_endpoints` says whether the ready
+/// endpoints have changed since the last look.
+pub(super) fn urgency(canary: &Canary, has_lost_endpoints: bool, now: Timestamp) -> Timestamp {
+    let before = |time: SignedDuration| now.saturating_sub(time).unwrap_or(Timestamp::MIN);
+    let status = canary.status.clone().unwrap_or_default();
+    let state = status::load(&status);
+    let is_urgent = canary.metadata.deletion_timestamp.is_some()
+        || has_news(canary, &status)
+        || state.retained
+        || is_in_doubt(&state)
+        || (has_lost_endpoints && reaches_canary(&state));
+    if is_urgent {
+        return before(AT_ONCE);
+    }
+    let in_flight = state.phase.is_some_and(|phase| !phase.rests());
+    match state.run.as_ref().filter(|_| in_flight) {
+        Some(run) if !state.paused => {
+            let effective = state.traffic.and_then(|intent| intent.in_effect);
+            let last = run.checked_at.map(|checked| effective.max(Some(checked)));
+            let last = last.flatten().unwrap_or(now);
+            last.clamp(before(MOST_OVERDUE), now)
+        }
+        Some(_) => now,
+        None => now.saturating_add(PATIENCE).unwrap_or(now),
+    }
+}
+
+/// Whether a person has left a command that was not heard yet.
+fn has_news(canary: &Canary, status: &CanaryStatus) -> bool {
+    let command = canary.annotations().get(COMMAND).map(|text| text.trim());
+    command.is_some_and(|text| !text.is_empty() && Some(text) != status.last_handled.as_deref())
+}
+
+/// Whether traffic was to be taken from a canary and may still be there.
+fn is_in_doubt(state: &State) -> bool {
+    state.traffic.is_some_and(|intent| {
+        intent.in_effect.is_none() && intent.before.raises_primary(intent.target)
+    })
+}
+
+fn reaches_canary(state: &State) -> bool {
+    let held = state.traffic.map(|intent| intent.target);
+    held.is_some_and(Split::reaches_canary)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: &str = "2026-01-01T01:00:00Z";
+
+    /// The urgency in seconds before now.
+    fn ahead(has_lost_endpoints: bool, change: impl FnOnce(&mut Value)) -> i64 {
+        let mut canary = json!({
+            "metadata": { "name": "web", "annotations": { COMMAND: "pause@1" } },
+            "spec": {
+                "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+                "analysis": {},
+            },
+            "status": {
+                "phase": "Progressing",
+                "lastHandled": "pause@1",
+                "rollout": {
+                    "run": {
+                        "id": 1, "revision": "r", "weight": 10,
+                        "checkedAt": "2026-01-01T00:59:50.000000Z",
+                    },
+                },
+            },
+        });
+        change(&mut canary);
+        let canary: Canary = serde_json::from_value(canary).unwrap();
+        let now: Timestamp = NOW.parse().unwrap();
+        let urgency = urgency(&canary, has_lost_endpoints, now);
+        now.duration_since(urgency).as_secs()
+    }
+
+    fn traffic(before: u8, target: u8, in_effect: Option<&str>) -> Value {
+        json!({
+            "weight": target,
+            "weightBefore": before,
+            "since": "2026-01-01T00:59:55.000000Z",
+            "inEffect": in_effect,
+        })
+    }
+
+    #[test]
+    fn a_run_is_more_urgent_the_longer_nothing_was_done() {
+        assert_eq!(ahead(false, |_| {}), 10);
+        let long_ago = |canary: &mut Value| {
+            canary["status"]["rollout"]["run"]["checkedAt"] = json!("2025-01-01T00:00:00.000000Z");
+        };
+        assert_eq!(ahead(false, long_ago), 60);
+        let from_the_future = |canary: &mut Value| {
+            canary["status"]["rollout"]["run"]["checkedAt"] = json!("2027-01-01T00:00:00.000000Z");
+        };
+        assert_eq!(ahead(false, from_the_future), 0);
+        let begun = |canary: &mut Value| {
+            canary["status"]["rollout"]["run"]["checkedAt"] = Value::Null;
+        };
+        assert_eq!(ahead(false, begun), 0);
+        let at_rest = |canary: &mut Value| canary["status"]["phase"] = json!("Succeeded");
+        assert_eq!(ahead(false, at_rest), -2);
+    }
+
+    #[test]
+    fn persons_and_requests_that_may_be_lost_come_first() {
+        let commanded = |canary: &mut Value| {
+            canary["metadata"]["annotations"][COMMAND] = json!("abort@2");
+        };
+        assert_eq!(ahead(false, commanded), 600);
+        let deleted = |canary: &mut Value| canary["metadata"]["deletionTimestamp"] = json!(NOW);
+        assert_eq!(ahead(false, deleted), 600);
+        let with = |intent: Value| {
+            move |canary: &mut Value| canary["status"]["rollout"]["traffic"] = intent
+        };
+        let (rising, falling) = (traffic(0, 10, None), traffic(10, 0, None));
+        assert_eq!(ahead(false, with(rising.clone())), 10);
+        assert_eq!(ahead(true, with(rising)), 600);
+        assert_eq!(ahead(false, with(falling)), 600);
+        let fallen = traffic(10, 0, Some("2026-01-01T00:59:56.000000Z"));
+        assert_eq!(ahead(true, with(fallen)), 4);
+    }
+}
