@@ -91,12 +91,14 @@ pub(super) fn service(
     }))
 }
 
-/// The target's copy, when this role is one that always has its newest revision.
+/// The target's copy, when this role is one that always has its newest revision; one that the
+/// routes cannot lead to is no revision, and is not copied.
 fn copy(role: Role, plan: &RoutePlan, target: &Snapshot, live: Option<&Value>) -> Option<Value> {
     let template = target.template.as_ref().ok()?;
     let Content::Service(spec) = &template.content else {
         return None;
     };
+    serves(spec, plan).ok()?;
     let place = Place {
         namespace: &plan.namespace,
         name: role.name(plan),
