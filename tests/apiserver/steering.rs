@@ -307,16 +307,20 @@ async fn where_stamps_are_only_checked(
     let signed = format!("mallory {}", given.command);
     let (code, told) = mallory.refusal(None, Some(&signed)).await?;
     ensure!(
-        code == 403 && told.contains("names another than who gave"),
+        code == 403 && told.contains("must name who gives the command"),
         "{code}: {told}"
     );
     let (code, told) = bob
         .refusal(Some("resume@1"), Some("alice resume@1"))
         .await?;
     ensure!(
-        code == 403 && told.contains("names another than who gave"),
+        code == 403 && told.contains("must name who gives the command"),
         "{code}: {told}"
     );
+
+    // Nobody signs in advance, so that who is named in vain could not give it.
+    let (code, _) = mallory.refusal(None, Some("x promote@later")).await?;
+    ensure!(code == 403, "{code}");
 
     // The stamp of alice stays where bob gives his own: it is not taken for his.
     let (code, told) = bob.refusal(Some("promote@1"), None).await?;
@@ -329,6 +333,10 @@ async fn where_stamps_are_only_checked(
     ensure!(by(&handled) == ("kubectl-annotate", false), "{handled:?}");
     let stamp = scene.canary().await?.annotations()[COMMANDED_BY].clone();
     ensure!(stamp == format!("alice {}", given.command), "{stamp}");
+
+    // Git puts back what was handled long ago, by an account that may not steer.
+    mallory.annotate(Some(&given.command), None).await?;
+    mallory.annotate(Some("resume@2"), None).await?;
     Ok(())
 }
 
