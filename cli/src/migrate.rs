@@ -175,7 +175,11 @@ fn next(flaggers: &[Flagger], canaries: &[Verdict]) -> Vec<String> {
              under Flagger first"
         ));
     }
-    steps.extend(flaggers.iter().filter_map(Flagger::make_secret));
+    let secrets: Vec<String> = flaggers.iter().filter_map(Flagger::make_secret).collect();
+    if !secrets.is_empty() {
+        steps.push("kubectl create namespace fairlead-system".to_owned());
+    }
+    steps.extend(secrets);
     steps.extend(
         flaggers
             .iter()
@@ -189,7 +193,8 @@ fn next(flaggers: &[Flagger], canaries: &[Verdict]) -> Vec<String> {
     );
     steps.push(
         "helm install fairlead charts/fairlead -n fairlead-system --create-namespace \
-         -f values.yaml, with the values above"
+         --take-ownership -f values.yaml, with the values above (it takes over the CRDs that are \
+         there)"
             .to_owned(),
     );
     steps

@@ -63,6 +63,7 @@ pub fn instead(field: &str) -> &'static str {
         | "spec.analysis.capacity"
         | "spec.analysis.stepWeight"
         | "spec.analysis.stepWeights"
+        | "spec.analysis.steps"
         | "spec.analysis.mirror" => {
             "leave it out, or set `spec.provider` to one with routes: istio or gatewayapi:v1"
         }
