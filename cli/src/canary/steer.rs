@@ -1,11 +1,14 @@
 //! Leaves a command on a Canary and waits for what the operator makes of it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use fairlead_crds::annotation::{COMMAND, COMMANDED_BY};
 use fairlead_crds::canary::{Canary, CommandStatus};
 use fairlead_rollout::{Command, Verb};
 use fairlead_runtime::clock;
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -51,12 +54,11 @@ pub(super) async fn run(
         .map_err(|source| canaries.cluster.explain(source, &what))?;
     let answered = follow::until(canaries, &name, timeout, |canary| answer(canary, &token));
     let answer = Box::pin(answered).await;
-    let answer = answer.ok_or_else(|| Error::TimedOut {
-        what: format!(
-            "the operator did not answer `{token}` within {timeout:?}; the command stays on the \
-             Canary and is heard when the operator runs (kubectl -n fairlead-system get pods)"
-        ),
-    })?;
+    let Some(answer) = answer else {
+        let now = canaries.read(&name).await?;
+        let waits = now.annotations().get(COMMAND) == Some(&token);
+        return Err(unanswered(&token, timeout, waits).into());
+    };
     print(output, &answer, |style| {
         draw(&name, &command.verb, &answer, style)
     })?;
@@ -64,6 +66,19 @@ pub(super) async fn run(
         Some(_) => Exit::Refused,
         None => Exit::Succeeded,
     })
+}
+
+/// Why nobody has answered a command: nobody has heard it yet, or nobody can any more.
+fn unanswered(token: &str, timeout: Duration, waits: bool) -> Error {
+    let why = if waits {
+        "the command stays on the Canary and is heard when the operator runs (kubectl -n \
+         fairlead-system get pods)"
+    } else {
+        "the annotation holds another command by now; give it again"
+    };
+    Error::TimedOut {
+        what: format!("the operator did not answer `{token}` within {timeout:?}; {why}"),
+    }
 }
 
 /// Unique enough: two commands to one Canary in the same microsecond are not given by people.
@@ -112,6 +127,14 @@ mod tests {
         assert_eq!(manager(Some("alice")), "fairlead-cli:alice");
         assert_eq!(manager(None), "fairlead-cli");
         assert_eq!(manager(Some(&"é".repeat(500))).chars().count(), 128);
+    }
+
+    #[test]
+    fn what_nobody_heard_is_told_from_what_nobody_will() {
+        let limit = Duration::from_secs(30);
+        let told = |waits| unanswered("abort@1", limit, waits).to_string();
+        assert!(told(true).contains("stays on the Canary"), "{}", told(true));
+        assert!(told(false).contains("give it again"), "{}", told(false));
     }
 
     #[test]
