@@ -123,7 +123,8 @@ pub(super) fn serves(spec: &Value, plan: &RoutePlan) -> Result<(), String> {
     }
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
     Err(format!(
-        "the target has no port {}: set `spec.service.port` to one that it has ({})",
+        "the target has no port {}, which the routes lead to: add it beside those that it has ({}); \
+         `spec.service.port` may change to a port that the promoted version has too",
         plan.port,
         ports.join(", ")
     ))
