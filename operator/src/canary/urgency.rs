@@ -13,8 +13,11 @@ use super::status;
 
 /// Before everybody else: a person waits, or requests may be lost.
 const AT_ONCE: SignedDuration = SignedDuration::from_mins(10);
-/// The most that a run in progress is preferred to others, by the time since its last action.
+/// The most that counts of the time since the last action of a run in progress.
 const MOST_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
+/// What part of that time it comes earlier: enough to put those in order that come together, as
+/// after a start, and too little for one to come a second time before the others have come once.
+const HEAD_START: i32 = 20;
 /// How long a Canary at rest lets others pass.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
 
@@ -38,7 +41,8 @@ pub(super) fn urgency(canary: &Canary, has_lost_endpoints: bool, now: Timestamp)
             let effective = state.traffic.and_then(|intent| intent.in_effect);
             let last = run.checked_at.map(|checked| effective.max(Some(checked)));
             let last = last.flatten().unwrap_or(now);
-            last.clamp(before(MOST_OVERDUE), now)
+            let overdue = now.duration_since(last.clamp(before(MOST_OVERDUE), now));
+            before(overdue / HEAD_START)
         }
         Some(_) => now,
         None => now.saturating_add(PATIENCE).unwrap_or(now),
@@ -71,8 +75,8 @@ mod tests {
 
     const NOW: &str = "2026-01-01T01:00:00Z";
 
-    /// The urgency in seconds before now.
-    fn ahead(has_lost_endpoints: bool, change: impl FnOnce(&mut Value)) -> i64 {
+    /// The urgency in milliseconds before now.
+    fn ahead(has_lost_endpoints: bool, change: impl FnOnce(&mut Value)) -> i128 {
         let mut canary = json!({
             "metadata": { "name": "web", "annotations": { COMMAND: "pause@1" } },
             "spec": {
@@ -94,7 +98,7 @@ mod tests {
         let canary: Canary = serde_json::from_value(canary).unwrap();
         let now: Timestamp = NOW.parse().unwrap();
         let urgency = urgency(&canary, has_lost_endpoints, now);
-        now.duration_since(urgency).as_secs()
+        now.duration_since(urgency).as_millis()
     }
 
     fn traffic(before: u8, target: u8, in_effect: Option<&str>) -> Value {
@@ -108,11 +112,11 @@ mod tests {
 
     #[test]
     fn a_run_is_more_urgent_the_longer_nothing_was_done() {
-        assert_eq!(ahead(false, |_| {}), 10);
+        assert_eq!(ahead(false, |_| {}), 500);
         let long_ago = |canary: &mut Value| {
             canary["status"]["rollout"]["run"]["checkedAt"] = json!("2025-01-01T00:00:00.000000Z");
         };
-        assert_eq!(ahead(false, long_ago), 60);
+        assert_eq!(ahead(false, long_ago), 3_000);
         let from_the_future = |canary: &mut Value| {
             canary["status"]["rollout"]["run"]["checkedAt"] = json!("2027-01-01T00:00:00.000000Z");
         };
@@ -122,7 +126,7 @@ mod tests {
         };
         assert_eq!(ahead(false, begun), 0);
         let at_rest = |canary: &mut Value| canary["status"]["phase"] = json!("Succeeded");
-        assert_eq!(ahead(false, at_rest), -2);
+        assert_eq!(ahead(false, at_rest), -2_000);
     }
 
     #[test]
@@ -130,17 +134,17 @@ mod tests {
         let commanded = |canary: &mut Value| {
             canary["metadata"]["annotations"][COMMAND] = json!("abort@2");
         };
-        assert_eq!(ahead(false, commanded), 600);
+        assert_eq!(ahead(false, commanded), 600_000);
         let deleted = |canary: &mut Value| canary["metadata"]["deletionTimestamp"] = json!(NOW);
-        assert_eq!(ahead(false, deleted), 600);
+        assert_eq!(ahead(false, deleted), 600_000);
         let with = |intent: Value| {
             move |canary: &mut Value| canary["status"]["rollout"]["traffic"] = intent
         };
         let (rising, falling) = (traffic(0, 10, None), traffic(10, 0, None));
-        assert_eq!(ahead(false, with(rising.clone())), 10);
-        assert_eq!(ahead(true, with(rising)), 600);
-        assert_eq!(ahead(false, with(falling)), 600);
+        assert_eq!(ahead(false, with(rising.clone())), 500);
+        assert_eq!(ahead(true, with(rising)), 600_000);
+        assert_eq!(ahead(false, with(falling)), 600_000);
         let fallen = traffic(10, 0, Some("2026-01-01T00:59:56.000000Z"));
-        assert_eq!(ahead(true, with(fallen)), 4);
+        assert_eq!(ahead(true, with(fallen)), 200);
     }
 }
