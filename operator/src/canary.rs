@@ -173,7 +173,11 @@ async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
     let api = context.api(&object);
     let reference = ObjectRef::from_obj(&*object);
     let known = match &object.0 {
-        Ok(watched) => context.memory.newest(&reference, watched),
+        // Of a run in progress that was not looked at yet, what the watch tells is as good: whatever
+        // follows from it is guarded by its version.
+        Ok(watched) => context.memory.newest(&reference, watched).or_else(|| {
+            (context.memory.is_new(&reference) && is_in_flight(watched)).then(|| watched.clone())
+        }),
         Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
     };
     let is_current = known.is_none();
@@ -213,6 +217,13 @@ async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
         look.stumble(&note).await;
     }
     outcome
+}
+
+/// Whether the last status tells of a run in progress.
+fn is_in_flight(canary: &Canary) -> bool {
+    let state = canary.status.as_ref().map(status::load);
+    let phase = state.and_then(|state| state.phase);
+    phase.is_some_and(|phase| !phase.rests())
 }
 
 impl Context {

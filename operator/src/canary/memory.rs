@@ -81,6 +81,11 @@ impl Memory {
         }
     }
 
+    /// Whether nothing is remembered of a Canary.
+    pub(super) fn is_new(&self, canary: &Reference) -> bool {
+        !self.entries.lock().contains_key(canary)
+    }
+
     /// Whether a part has changed since the last look at a Canary in flight began to read.
     pub(super) fn has_changed(&self, canary: &Reference, part: Part) -> bool {
         let entries = self.entries.lock();
