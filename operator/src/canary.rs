@@ -156,9 +156,9 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
     let reference = ObjectRef::from_obj(&*object);
     let now = clock::now();
-    let has_lost_endpoints = context.memory.has_changed(&reference, Part::Endpoints);
+    let endpoints_changed = context.memory.has_changed(&reference, Part::Endpoints);
     let urgency = object.0.as_ref().map_or(now, |canary| {
-        urgency::urgency(canary, has_lost_endpoints, now)
+        urgency::urgency(canary, endpoints_changed, now)
     });
     let line = context.line.clone();
     let look = async {
@@ -222,8 +222,7 @@ async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
 /// Whether the last status tells of a run in progress.
 fn is_in_flight(canary: &Canary) -> bool {
     let state = canary.status.as_ref().map(status::load);
-    let phase = state.and_then(|state| state.phase);
-    phase.is_some_and(|phase| !phase.rests())
+    state.is_some_and(|state| state.is_under_way())
 }
 
 impl Context {

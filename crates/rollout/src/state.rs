@@ -37,6 +37,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether something is on its way.
+    pub fn is_under_way(&self) -> bool {
+        self.phase.is_some_and(|phase| !phase.rests())
+    }
+
     /// Whether another controller wrote it: it has a phase, and we never proved what the primary
     /// runs.
     pub const fn is_foreign(&self) -> bool {

@@ -264,7 +264,7 @@ impl<'a> Look<'a> {
     /// Keeps what the next look needs.
     fn keep_in_mind(&self, decision: &Decision) {
         let memory = &self.context.memory;
-        if decision.state.phase.is_none_or(Phase::rests) {
+        if !decision.state.is_under_way() {
             memory.release(&self.reference);
         } else if decision.held {
             // What holds it may be something that no watch tells of.

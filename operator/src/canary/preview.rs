@@ -123,7 +123,7 @@ fn play(plan: &Validated, state: &State, world: &World, now: Timestamp) -> (Vec<
     let mut first = rehearse(strategy, state, &world.observation, now, end, passed);
     let runs_before = state.run.as_ref().map(|run| run.id);
     let runs_after = first.state.run.as_ref().map(|run| run.id);
-    let was_in_flight = state.phase.is_some_and(|phase| !phase.rests());
+    let was_in_flight = state.is_under_way();
     let rests = first.state.phase.is_some_and(Phase::rests);
     let has_released = runs_before != runs_after || (was_in_flight && runs_before.is_some());
     if has_released || !rests || first.state.promoted.is_none() {

@@ -4,7 +4,7 @@
 //! no less urgent while others come, so that nobody waits for ever.
 
 use fairlead_crds::annotation::COMMAND;
-use fairlead_crds::canary::{Canary, CanaryStatus};
+use fairlead_crds::canary::Canary;
 use fairlead_rollout::{Split, State};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
@@ -21,22 +21,20 @@ const HEAD_START: i32 = 20;
 /// How long a Canary at rest lets others pass.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// How urgent a look is that is asked for `now`; `has_lost_endpoints` says whether the ready
+/// How urgent a look is that is asked for `now`; `endpoints_changed` says whether the ready
 /// endpoints have changed since the last look.
-pub(super) fn urgency(canary: &Canary, has_lost_endpoints: bool, now: Timestamp) -> Timestamp {
+pub(super) fn urgency(canary: &Canary, endpoints_changed: bool, now: Timestamp) -> Timestamp {
     let before = |time: SignedDuration| now.saturating_sub(time).unwrap_or(Timestamp::MIN);
-    let status = canary.status.clone().unwrap_or_default();
-    let state = status::load(&status);
+    let state = canary.status.as_ref().map(status::load).unwrap_or_default();
     let is_urgent = canary.metadata.deletion_timestamp.is_some()
-        || has_news(canary, &status)
+        || has_news(canary)
         || state.retained
         || is_in_doubt(&state)
-        || (has_lost_endpoints && reaches_canary(&state));
+        || (endpoints_changed && reaches_canary(&state));
     if is_urgent {
         return before(AT_ONCE);
     }
-    let in_flight = state.phase.is_some_and(|phase| !phase.rests());
-    match state.run.as_ref().filter(|_| in_flight) {
+    match state.run.as_ref().filter(|_| state.is_under_way()) {
         Some(run) if !state.paused => {
             let effective = state.traffic.and_then(|intent| intent.in_effect);
             let last = run.checked_at.map(|checked| effective.max(Some(checked)));
@@ -50,9 +48,11 @@ pub(super) fn urgency(canary: &Canary, has_lost_endpoints: bool, now: Timestamp)
 }
 
 /// Whether a person has left a command that was not heard yet.
-fn has_news(canary: &Canary, status: &CanaryStatus) -> bool {
+fn has_news(canary: &Canary) -> bool {
+    let status = canary.status.as_ref();
+    let handled = status.and_then(|status| status.last_handled.as_deref());
     let command = canary.annotations().get(COMMAND).map(|text| text.trim());
-    command.is_some_and(|text| !text.is_empty() && Some(text) != status.last_handled.as_deref())
+    command.is_some_and(|text| !text.is_empty() && Some(text) != handled)
 }
 
 /// Whether traffic was to be taken from a canary and may still be there.
@@ -76,7 +76,7 @@ mod tests {
     const NOW: &str = "2026-01-01T01:00:00Z";
 
     /// The urgency in milliseconds before now.
-    fn ahead(has_lost_endpoints: bool, change: impl FnOnce(&mut Value)) -> i128 {
+    fn ahead(endpoints_changed: bool, change: impl FnOnce(&mut Value)) -> i128 {
         let mut canary = json!({
             "metadata": { "name": "web", "annotations": { COMMAND: "pause@1" } },
             "spec": {
@@ -97,7 +97,7 @@ mod tests {
         change(&mut canary);
         let canary: Canary = serde_json::from_value(canary).unwrap();
         let now: Timestamp = NOW.parse().unwrap();
-        let urgency = urgency(&canary, has_lost_endpoints, now);
+        let urgency = urgency(&canary, endpoints_changed, now);
         now.duration_since(urgency).as_millis()
     }
 
