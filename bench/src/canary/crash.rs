@@ -2,14 +2,12 @@
 
 use anyhow::Result;
 use fairlead_crds::canary::CanaryPhase;
-use fairlead_runtime::clock;
 use fairlead_tests::figure::Figure;
 use futures::future::try_join_all;
 
 use super::INTERVAL;
-use super::latency::drained;
+use super::latency::{compare, drained};
 use super::stage::Stage;
-use crate::sample;
 
 /// What users may wait for.
 const TARGET_SECONDS: f64 = 2.0;
@@ -22,25 +20,13 @@ pub(crate) async fn measure(stage: &Stage, canaries: usize, rounds: usize) -> Re
     let releases = names.iter().map(|name| releases(stage, name, rounds));
     let seconds: Vec<f64> = try_join_all(releases).await?.concat();
     let what = format!("crash loop seen → weight 0, {} runs", seconds.len());
-    let figure = |name: &str, share| {
-        let value = sample::percentile(&seconds, share);
-        Figure::new(format!("{what}, {name}"), "s", value)
-    };
-    Ok(vec![
-        figure("p50", 0.5),
-        figure("p99", 0.99).at_most(TARGET_SECONDS),
-    ])
+    Ok(compare(&what, &seconds, None, TARGET_SECONDS))
 }
 
 async fn releases(stage: &Stage, name: &str, rounds: usize) -> Result<Vec<f64>> {
     let mut seconds = Vec::new();
     for round in 0..rounds {
-        let released = clock::instant();
-        stage.release(name, round + 2).await?;
-        let weighted = stage
-            .observer
-            .first(name, released, |weight| weight > 0)
-            .await?;
+        let weighted = stage.first_weight(name, round + 2).await?;
         tokio::time::sleep(INTERVAL.mul_f64(rand::random())).await;
         let crashed = stage.crowd.crash(name).await?;
         let withdrawn = stage

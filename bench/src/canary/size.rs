@@ -110,12 +110,8 @@ fn server_cpu(stage: &Stage) -> Result<u64> {
 /// Releases at a random moment of the interval, and waits for the first weight.
 async fn roll(stage: &Stage, name: &str) -> Result<()> {
     tokio::time::sleep(INTERVAL.mul_f64(rand::random())).await;
-    let released = clock::instant();
-    stage.release(name, 2).await?;
-    stage
-        .observer
-        .first(name, released, |weight| weight > 0)
-        .await
+    let first = stage.first_weight(name, 2).await;
+    first
         .map(drop)
         .with_context(|| format!("`{name}` did not begin"))
 }

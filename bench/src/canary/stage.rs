@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fairlead_crds::canary::{AlertProvider, Canary, CanaryPhase, MetricTemplate};
+use fairlead_runtime::clock;
 use fairlead_tests::operator::Operator;
 use fairlead_tests::players::{self, World};
 use fairlead_tests::tools::workspace;
@@ -15,6 +16,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::INTERVAL;
@@ -175,6 +177,14 @@ impl Stage {
              - {{name: app, image: 'app:{version}'}}\n"
         );
         manifest::apply(&self.client, &target).await
+    }
+
+    /// Releases, and waits for the first weight above zero.
+    pub(crate) async fn first_weight(&self, name: &str, version: usize) -> Result<Instant> {
+        let released = clock::instant();
+        self.release(name, version).await?;
+        let weighted = self.observer.first(name, released, |weight| weight > 0);
+        weighted.await
     }
 
     /// Waits for a phase.

@@ -2,15 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use fairlead_crds::canary::CanaryPhase;
-use fairlead_runtime::clock;
 use fairlead_tests::callers::{Called, Callers, Division};
 use fairlead_tests::figure::Figure;
 use futures::future::try_join_all;
 
 use super::INTERVAL;
-use super::latency::drained;
+use super::latency::{compare, drained};
 use super::stage::{Stage, home};
-use crate::sample;
 
 /// What users may wait for.
 const TARGET_SECONDS: f64 = 3.0;
@@ -48,14 +46,7 @@ pub(crate) async fn measure(stage: &Stage, canaries: usize, rounds: usize) -> Re
         "clear verdict, first bad answer → weight 0, {} runs",
         seconds.len()
     );
-    let figure = |name: &str, share| {
-        let value = sample::percentile(&seconds, share);
-        Figure::new(format!("{what}, {name}"), "s", value)
-    };
-    Ok(vec![
-        figure("p50", 0.5),
-        figure("p99", 0.99).at_most(TARGET_SECONDS),
-    ])
+    Ok(compare(&what, &seconds, None, TARGET_SECONDS))
 }
 
 async fn releases(stage: &Stage, name: &str, callers: &Callers, rounds: usize) -> Result<Vec<f64>> {
@@ -63,12 +54,7 @@ async fn releases(stage: &Stage, name: &str, callers: &Callers, rounds: usize) -
     for round in 0..rounds {
         tokio::time::sleep(INTERVAL.mul_f64(rand::random())).await;
         callers.begin_anew();
-        let released = clock::instant();
-        stage.release(name, round + 2).await?;
-        let weighted = stage
-            .observer
-            .first(name, released, |weight| weight > 0)
-            .await?;
+        let weighted = stage.first_weight(name, round + 2).await?;
         let withdrawn = stage
             .observer
             .first(name, weighted, |weight| weight == 0)
