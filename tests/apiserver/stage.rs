@@ -8,7 +8,7 @@ use fairlead_crds::canary::{Canary, CanaryPhase, CommandStatus};
 use fairlead_tests::{ApiServer, manifest, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -57,7 +57,7 @@ impl Stage {
         }
         for kind in [players::gateway_routes_resource(), scaled_objects()] {
             manifest::apply(&client, &serde_yaml_ng::to_string(&definition(&kind))?).await?;
-            until_served(&client, &kind).await?;
+            wait::until_served(&client, &kind, PATIENCE).await?;
         }
         let world = World::default();
         let address = players::serve(world.clone()).await?;
@@ -143,17 +143,6 @@ impl Stage {
 }
 
 /// Waits until the objects of a new kind can be listed: nothing tells of it.
-async fn until_served(client: &Client, resource: &ApiResource) -> Result<()> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    let listed = async {
-        while api.list(&ListParams::default()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let ended = tokio::time::timeout(PATIENCE, listed).await;
-    ended.with_context(|| format!("{} is not served", resource.plural))
-}
-
 /// A kind that others install, without its schema.
 fn definition(kind: &ApiResource) -> Value {
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });

@@ -3,8 +3,10 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use fairlead_runtime::clock;
 use futures::StreamExt as _;
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -94,6 +96,25 @@ where
     .await;
     let waited = clock::instant() - start;
     anyhow::bail!("waited {waited:.0?} in vain: {path}/{name}: {what}\n{seen}\n{around}")
+}
+
+/// Waits until the API server serves a kind that was defined a moment ago.
+///
+/// # Errors
+/// When it does not within `deadline`.
+pub async fn until_served(
+    client: &Client,
+    resource: &ApiResource,
+    deadline: Duration,
+) -> anyhow::Result<()> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
+    let listed = async {
+        while api.list(&ListParams::default().limit(1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = tokio::time::timeout(deadline, listed).await;
+    ended.with_context(|| format!("{} is not served", resource.plural))
 }
 
 /// Asks `probe` again and again, every 100 ms, for what no watch can tell.

@@ -1,6 +1,5 @@
 //! The API server, the crowd, and the canaries that release on it.
 
-use std::fmt::Debug;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,9 +11,8 @@ use fairlead_tests::operator::Operator;
 use fairlead_tests::players::{self, World};
 use fairlead_tests::tools::workspace;
 use fairlead_tests::{ApiServer, manifest, wait};
-use kube::api::{Api, ListParams};
-use kube::{Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::Client;
+use kube::api::{Api, ApiResource};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -77,9 +75,13 @@ impl Stage {
             }
         }
         // Flagger ends where one of them is not served yet.
-        until_served::<Canary>(&client).await?;
-        until_served::<MetricTemplate>(&client).await?;
-        until_served::<AlertProvider>(&client).await?;
+        for kind in [
+            ApiResource::erase::<Canary>(&()),
+            ApiResource::erase::<MetricTemplate>(&()),
+            ApiResource::erase::<AlertProvider>(&()),
+        ] {
+            wait::until_served(&client, &kind, PATIENCE).await?;
+        }
         let world = World::default();
         let address = players::serve(world.clone()).await?;
         let curtain = CancellationToken::new();
@@ -205,19 +207,6 @@ pub(crate) fn home(canary: &str) -> String {
     let number = canary.rsplit('-').next();
     let number: usize = number.and_then(|number| number.parse().ok()).unwrap_or(0);
     format!("bench-{}", number / NEIGHBOURS)
-}
-
-async fn until_served<K>(client: &Client) -> Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::all(client.clone());
-    let what = format!("{} are served", K::plural(&()));
-    wait::poll(client, "default", &what, PATIENCE, async || {
-        api.list(&ListParams::default().limit(1)).await?;
-        Ok(Some(()))
-    })
-    .await
 }
 
 async fn make_namespace(client: &Client, name: &str) -> Result<()> {
