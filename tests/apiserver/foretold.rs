@@ -15,7 +15,7 @@ use fairlead_tests::players::routes_resource;
 /// A plan changes nothing, and the operator then makes what it said.
 pub(crate) async fn a_plan_is_what_the_operator_then_makes(stage: &Stage) -> Result<()> {
     let scene = stage.scene("planned").await?;
-    until_running(&scene).await?;
+    scene.until_ready("podinfo").await?;
     scene.apply_canary(|_| {}).await?;
     let (code, plan) = fairlead_json(&scene, "canary plan podinfo").await?;
     ensure!(code == 0, "{code}: {plan}");
@@ -111,7 +111,7 @@ pub(crate) async fn a_plan_tells_copies_autoscalers_and_gateways(stage: &Stage) 
         }] } } },
     });
     apply(target, ApiResource::erase::<Deployment>(&())).await?;
-    until_running(&scene).await?;
+    scene.until_ready("podinfo").await?;
     scene
         .apply_canary(|spec| {
             spec["provider"] = json!("gatewayapi:v1");
@@ -139,7 +139,7 @@ pub(crate) async fn a_plan_tells_copies_autoscalers_and_gateways(stage: &Stage) 
 /// A manifest alone is enough; what cannot work ends with 1, and the fix.
 pub(crate) async fn a_manifest_is_planned_before_it_is_there(stage: &Stage) -> Result<()> {
     let scene = stage.scene("manifest").await?;
-    until_running(&scene).await?;
+    scene.until_ready("podinfo").await?;
     let mut canary = json!({
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
@@ -211,7 +211,7 @@ pub(crate) async fn a_manifest_is_planned_before_it_is_there(stage: &Stage) -> R
 /// Somebody who has just applied a Canary plans it while the operator makes what it needs.
 pub(crate) async fn a_plan_does_not_mind_the_operator_at_work(stage: &Stage) -> Result<()> {
     let scene = stage.scene("at-work").await?;
-    until_running(&scene).await?;
+    scene.until_ready("podinfo").await?;
     let _operator = scene.operator.start(None)?;
     scene.apply_canary(|_| {}).await?;
     loop {
@@ -272,16 +272,4 @@ fn made<'a>(plan: &'a Value, name: &str) -> Option<&'a Value> {
     let mut objects = plan["objects"].as_array()?.iter();
     let found = objects.find(|one| one["object"] == name)?;
     (found["action"] == "Create").then_some(&found["after"])
-}
-
-async fn until_running(scene: &Scene) -> Result<()> {
-    let ready = |found: &Deployment| {
-        let status = found.status.as_ref();
-        status.is_some_and(|status| {
-            let seen = status.observed_generation == found.metadata.generation;
-            seen && status.ready_replicas > Some(0)
-        })
-    };
-    scene.until_deployment("podinfo", ready).await?;
-    Ok(())
 }

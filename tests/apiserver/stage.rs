@@ -8,6 +8,7 @@ use fairlead_crds::canary::{Canary, CanaryPhase, CommandStatus};
 use fairlead_tests::{ApiServer, manifest, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -358,6 +359,30 @@ impl Scene {
     ) -> Result<Deployment> {
         let found = wait::until(&self.deployments(), name, "as asked", PATIENCE, is).await;
         found.with_context(|| format!("waiting for Deployment {name}: {}", self.log()))
+    }
+
+    /// Waits until the Deployment `name` has ready pods as it is now.
+    pub(crate) async fn until_ready(&self, name: &str) -> Result<()> {
+        let ready = |found: &Deployment| {
+            found.status.as_ref().is_some_and(|status| {
+                let seen = status.observed_generation == found.metadata.generation;
+                seen && status.ready_replicas > Some(0)
+            })
+        };
+        self.until_deployment(name, ready).await?;
+        Ok(())
+    }
+
+    /// The same, until requests to `service` reach them too: endpoints are published after that
+    /// status.
+    pub(crate) async fn until_reachable(&self, deployment: &str, service: &str) -> Result<()> {
+        self.until_ready(deployment).await?;
+        let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.namespace);
+        let leads =
+            |slice: &EndpointSlice| !slice.endpoints.as_deref().unwrap_or_default().is_empty();
+        let found = wait::until(&api, service, "with an endpoint", PATIENCE, leads).await;
+        found.with_context(|| format!("waiting for endpoints of {service}: {}", self.log()))?;
+        Ok(())
     }
 
     /// The image of a workload's first container.

@@ -52,13 +52,9 @@ pub(crate) async fn left_by_flagger(
         ..PostParams::default()
     };
     scene.deployments().create(&flagger, &primary).await?;
-    let ready = |found: &Deployment| {
-        found
-            .status
-            .as_ref()
-            .is_some_and(|status| status.ready_replicas > Some(0))
-    };
-    scene.until_deployment("podinfo-primary", ready).await?;
+    scene
+        .until_reachable("podinfo-primary", "podinfo-primary")
+        .await?;
     if weight > 0 {
         scale_target(&scene).await?;
         set_weight(&scene, weight).await?;
@@ -100,6 +96,7 @@ async fn note_target(scene: &Scene, note: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Gives the canary a pod, and waits until requests can reach it.
 async fn scale_target(scene: &Scene) -> Result<()> {
     let patch = json!({ "spec": { "replicas": 1 } });
     let params = PatchParams::default();
@@ -107,14 +104,7 @@ async fn scale_target(scene: &Scene) -> Result<()> {
         .deployments()
         .patch("podinfo", &params, &Patch::Merge(patch))
         .await?;
-    let ready = |found: &Deployment| {
-        found
-            .status
-            .as_ref()
-            .is_some_and(|status| status.ready_replicas > Some(0))
-    };
-    scene.until_deployment("podinfo", ready).await?;
-    Ok(())
+    scene.until_reachable("podinfo", "podinfo-canary").await
 }
 
 async fn set_weight(scene: &Scene, weight: u8) -> Result<()> {
