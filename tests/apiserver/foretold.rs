@@ -9,7 +9,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::fairlead::{fairlead, fairlead_json};
-use crate::stage::{Scene, Stage};
+use crate::stage::Stage;
 use fairlead_tests::players::routes_resource;
 
 /// A plan changes nothing, and the operator then makes what it said.

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fairlead_crds::canary::{Canary, CanaryPhase};
 use fairlead_tests::players::{gateway_routes_resource, routes_resource, slice_resource};
 use futures::TryStreamExt as _;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::rules;
+use crate::stage::PATIENCE;
 use crate::target::{self, Target};
 
 /// The versions of one namespace, by resource version.
@@ -77,15 +79,17 @@ type Reading = Box<dyn Fn(&DynamicObject, Life) -> Option<Fact> + Send + Sync>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
     namespaces: Arc<Mutex<HashMap<String, Versions>>>,
+    /// The newest version of each kind that was told, by the kind's plural.
+    told: Arc<Mutex<HashMap<String, u64>>>,
     broken: Arc<Mutex<Option<String>>>,
 }
 
 impl Recorder {
     /// Records until dropped.
     pub(crate) async fn record(self, client: Client) {
-        let follow = |resource, fact: Reading| {
+        let follow = |resource: ApiResource, fact: Reading| {
             let api = Api::all_with(client.clone(), &resource);
-            self.follow(api, fact)
+            self.follow(api, resource.plural, fact)
         };
         let mut followed = vec![
             follow(routes_resource(), Box::new(|one, _| istio_route(one))),
@@ -113,11 +117,13 @@ impl Recorder {
     async fn follow(
         &self,
         api: Api<DynamicObject>,
+        plural: String,
         fact: impl Fn(&DynamicObject, Life) -> Option<Fact>,
     ) -> kube::Result<()> {
         let note = |object: &DynamicObject, life| {
             let version = object.resource_version().unwrap_or_default();
-            if let (Some(fact), Ok(number)) = (fact(object, life), version.parse()) {
+            let number = version.parse().unwrap_or_default();
+            if let Some(fact) = fact(object, life) {
                 let mut namespaces = self.namespaces.lock();
                 let namespace = object.namespace().unwrap_or_default();
                 namespaces
@@ -125,6 +131,9 @@ impl Recorder {
                     .or_default()
                     .insert(number, fact);
             }
+            let mut told = self.told.lock();
+            let newest = told.entry(plural.clone()).or_default();
+            *newest = number.max(*newest);
             version
         };
         loop {
@@ -135,9 +144,13 @@ impl Recorder {
             let mut version = list.metadata.resource_version.clone().unwrap_or_default();
             // Ends with an error of the server's cache only; then all is listed again.
             'watching: loop {
-                let events = api.watch(&WatchParams::default(), &version).await?;
+                let Ok(events) = api.watch(&WatchParams::default(), &version).await else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
                 let mut events = std::pin::pin!(events);
-                while let Some(event) = events.try_next().await? {
+                // A connection that breaks is taken up where it broke: nothing is missed.
+                while let Ok(Some(event)) = events.try_next().await {
                     match event {
                         WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                             version = note(&object, Life::Living);
@@ -175,6 +188,36 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Returns once all that the API server holds of the namespace by now is recorded: each kind has
+    /// a watch of its own, and any of them may be behind what was seen by another way.
+    pub(crate) async fn settled(&self, client: &Client) -> Result<()> {
+        let mut kinds = vec![
+            routes_resource(),
+            gateway_routes_resource(),
+            slice_resource(),
+            ApiResource::erase::<Canary>(&()),
+        ];
+        kinds.extend(Target::ALL.map(Target::resource));
+        for kind in kinds {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client.clone(), &self.namespace, &kind);
+            let list = api.list(&ListParams::default()).await?;
+            let versions = list
+                .iter()
+                .filter_map(|one| one.resource_version()?.parse().ok());
+            let newest: u64 = versions.max().unwrap_or_default();
+            let is_told = || self.recorder.told.lock().get(&kind.plural) >= Some(&newest);
+            let told = async {
+                while newest > 0 && !is_told() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let waited = tokio::time::timeout(PATIENCE, told).await;
+            waited.with_context(|| format!("{} are not recorded", kind.plural))?;
+        }
+        Ok(())
+    }
+
     /// All versions so far.
     pub(crate) fn versions(&self) -> Versions {
         let namespaces = self.recorder.namespaces.lock();
@@ -219,6 +262,20 @@ impl History {
             _ => None,
         };
         versions.values().rev().find_map(of_role)?
+    }
+
+    /// Each weight above 0 that the canary got, with the pods that it was asked to have then.
+    pub(crate) fn sizes_at_weights(&self) -> Vec<(u8, i64)> {
+        let (mut size, mut sizes) = (0, Vec::new());
+        for fact in self.versions().values() {
+            match fact {
+                Fact::Workload(Role::Canary, Some(workload)) => size = workload.size,
+                Fact::Route(route) if route.canary > 0 => sizes.push((route.canary, size)),
+                _ => {}
+            }
+        }
+        sizes.dedup_by_key(|(weight, _)| *weight);
+        sizes
     }
 
     /// Whether requests were ever copied to the canary.

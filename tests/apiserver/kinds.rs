@@ -83,7 +83,6 @@ pub(crate) async fn a_service_that_fails_is_rolled_back(stage: &Stage) -> Result
     scene
         .apply_canary(|spec| {
             spec["revertOnDeletion"] = json!(true);
-            spec["progressDeadlineSeconds"] = json!(2);
         })
         .await?;
     let _operator = scene.operator.start(None)?;
@@ -100,6 +99,7 @@ pub(crate) async fn a_service_that_fails_is_rolled_back(stage: &Stage) -> Result
     scene
         .world
         .set(&scene.namespace, |all| all.metric = "100".to_owned());
+    scene.allow_progress(2).await?;
     scene.apply_target("podinfo:9").await?;
     let told = |canary: &Canary| {
         let conditions = canary.status.iter().flat_map(|status| &status.conditions);
@@ -110,9 +110,11 @@ pub(crate) async fn a_service_that_fails_is_rolled_back(stage: &Stage) -> Result
     until_rolled_back(&scene).await?;
     let weights = scene.history.weights();
     ensure!(weights == [0, 50, 0], "toward nothing: {weights:?}");
+    scene.allow_progress(20).await?;
     scene.apply_target("podinfo:3").await?;
     scene.until_phase(CanaryPhase::Succeeded).await?;
     ensure!(scene.image("podinfo-primary").await? == "podinfo:3");
+    scene.allow_progress(2).await?;
     // A primary that somebody deletes comes back as it was.
     scene.apply_target("podinfo:9").await?;
     let params = DeleteParams::default();

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use fairlead_crds::canary::CanaryPhase;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::stage::{Scene, Stage, weight};
 
@@ -15,8 +15,7 @@ pub(crate) async fn a_primary_that_fails_gets_back_template_and_configs(
     let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), "restored");
     configure(&maps, "blue").await?;
     use_config(&scene).await?;
-    let quick = |spec: &mut Value| spec["progressDeadlineSeconds"] = json!(3);
-    scene.apply_canary(quick).await?;
+    scene.apply_canary(|_| {}).await?;
     let _operator = scene.operator.start(None)?;
     scene.until_phase(CanaryPhase::Initialized).await?;
     scene.world.set("restored", |all| {
@@ -24,6 +23,8 @@ pub(crate) async fn a_primary_that_fails_gets_back_template_and_configs(
     });
     configure(&maps, "green").await?;
     scene.apply_target("podinfo:2").await?;
+    scene.until_phase(CanaryPhase::Promoting).await?;
+    scene.allow_progress(3).await?;
     scene.until_phase(CanaryPhase::Failed).await?;
     scene
         .until_deployment("podinfo-primary", |primary| {
@@ -41,6 +42,7 @@ pub(crate) async fn a_primary_that_fails_gets_back_template_and_configs(
         weight(&scene.canary().await?) == Some(100),
         "the ready canary keeps the traffic"
     );
+    scene.allow_progress(20).await?;
     scene.apply_target("podinfo:3").await?;
     scene.until_phase(CanaryPhase::Succeeded).await?;
     scene.check_rest("podinfo:3").await?;

@@ -23,7 +23,7 @@ use crate::scalers::scaled_objects;
 use crate::target::{self, Target};
 
 /// How long a step of a story may take on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The API server and the outside world.
 pub(crate) struct Stage {
@@ -58,6 +58,12 @@ impl Stage {
         }
         for kind in [players::gateway_routes_resource(), scaled_objects()] {
             manifest::apply(&client, &serde_yaml_ng::to_string(&definition(&kind))?).await?;
+            wait::until_served(&client, &kind, PATIENCE).await?;
+        }
+        for kind in [
+            players::routes_resource(),
+            ApiResource::erase::<Canary>(&()),
+        ] {
             wait::until_served(&client, &kind, PATIENCE).await?;
         }
         let world = World::default();
@@ -190,7 +196,7 @@ impl Drop for Scene {
 }
 
 impl Scene {
-    fn canaries(&self) -> Api<Canary> {
+    pub(crate) fn canaries(&self) -> Api<Canary> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -301,6 +307,13 @@ impl Scene {
         Ok(())
     }
 
+    /// Gives workloads so many seconds to become ready from now on. Little makes a story quick that
+    /// waits for the deadline, and would fail a good revision on a slow machine.
+    pub(crate) async fn allow_progress(&self, seconds: u32) -> Result<()> {
+        self.patch_canary(json!({ "spec": { "progressDeadlineSeconds": seconds } }))
+            .await
+    }
+
     pub(crate) async fn delete_canary(&self) -> Result<()> {
         self.canaries()
             .delete("podinfo", &kube::api::DeleteParams::default())
@@ -406,6 +419,7 @@ impl Scene {
 
     /// What the end of every story must be like.
     pub(crate) async fn check_rest(&self, image: &str) -> Result<()> {
+        self.history.settled(&self.client).await?;
         let weights = self.history.weights();
         if weights.last() != Some(&0) {
             bail!("the weights ended as {weights:?}");

@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use fairlead_crds::canary::{Canary, CanaryPhase};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, weight};
+use crate::stage::Stage;
 
 /// Gives a Canary explicit steps in place of equal ones.
 pub(crate) fn take(spec: &mut Value, steps: Value) {
@@ -56,11 +56,9 @@ pub(crate) async fn each_step_has_its_own_rules(stage: &Stage) -> Result<()> {
         })
         .await?;
     scene.command("resume@1").await?;
-    scene
-        .until("weight 60", |canary| weight(canary) == Some(60))
-        .await?;
-    ensure!(scene.size("podinfo").await? == 3, "the size of the step");
     scene.until_phase(CanaryPhase::Succeeded).await?;
+    let sizes = scene.history.sizes_at_weights();
+    ensure!(sizes.contains(&(60, 3)), "weights and pods: {sizes:?}");
     let weights = scene.history.weights();
     ensure!(weights == [0, 10, 60, 0], "the weights were {weights:?}");
     scene.check_rest("podinfo:2").await
@@ -122,18 +120,23 @@ pub(crate) async fn a_canary_in_proportion_grows_with_its_weight(stage: &Stage) 
     let full = scene.size("podinfo-primary").await?;
     ensure!(full == 5, "the primary has {full} pods");
     scene.apply_target("podinfo:2").await?;
-    for (share, pods) in [(40, 2), (80, 4)] {
-        scene
-            .until("a weight", |canary| weight(canary) == Some(share))
-            .await?;
-        let size = scene.size("podinfo").await?;
-        ensure!(size == pods, "{size} pods for {share} % of the traffic");
-    }
     scene.until_phase(CanaryPhase::Succeeded).await?;
+    let sizes = scene.history.sizes_at_weights();
+    ensure!(sizes == [(40, 2), (80, 4)], "weights and pods: {sizes:?}");
     let weights = scene.history.weights();
     ensure!(weights == [0, 40, 80, 0], "the weights were {weights:?}");
     let full = scene.size("podinfo-primary").await?;
     ensure!(full == 5, "the primary has {full} pods after the promotion");
+    scene.check_rest("podinfo:2").await?;
+    // Nobody else knows how many there were: the target rests.
+    let before = targets.get("podinfo-primary").await?.metadata.uid;
+    let params = DeleteParams::default();
+    targets.delete("podinfo-primary", &params).await?;
+    let is_back = |found: &Deployment| {
+        let spec = found.spec.as_ref();
+        found.metadata.uid != before && spec.is_some_and(|spec| spec.replicas == Some(5))
+    };
+    scene.until_deployment("podinfo-primary", is_back).await?;
     scene.check_rest("podinfo:2").await
 }
 

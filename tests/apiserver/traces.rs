@@ -29,7 +29,10 @@ pub(crate) async fn a_rollout_is_one_trace_whoever_leads(stage: &Stage) -> Resul
     scene.until_phase(CanaryPhase::Initialized).await?;
     scene.apply_target("podinfo:2").await?;
     scene.until_phase(CanaryPhase::WaitingPromotion).await?;
-    until_sent(&scene, |spans| named(spans, "step").len() >= 2).await?;
+    // What was not sent is lost with the process.
+    let is_enough =
+        |spans: &[Span]| named(spans, "step").len() >= 2 && named(spans, "check").len() >= 2;
+    until_sent(&scene, is_enough).await?;
     drop(operator);
     scene.world.set("traces", |all| all.hooks.clear());
     let _operator = scene.operator.start(None)?;

@@ -5,7 +5,6 @@
 //! end of a pipe held here, in a process namespace that the kernel clears with the shell.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::certificates::Subject;
 use crate::control_plane::{Addresses, Credentials, etcd, kube_apiserver};
+use crate::ports;
 use crate::program::Program;
 use crate::tools::Tools;
 
@@ -60,7 +60,9 @@ impl ApiServer {
             std::fs::write(&policy, AUDIT_POLICY)?;
             Ok(program
                 .path("audit-policy-file", &policy)
-                .path("audit-log-path", &folder.join(AUDIT_LOG)))
+                .path("audit-log-path", &folder.join(AUDIT_LOG))
+                // Megabytes: whoever counts requests must not lose those before a rotation.
+                .flag("audit-log-maxsize", 10_000))
         })
         .await
     }
@@ -71,7 +73,11 @@ impl ApiServer {
             .prefix("fairlead-apiserver-")
             .tempdir()
             .context("failed to create a folder for the API server")?;
-        let addresses = free_addresses()?;
+        let addresses = Addresses {
+            api: ports::free(),
+            etcd: ports::free(),
+            etcd_peer: ports::free(),
+        };
         let credentials = Credentials::create(&folder.path().join("pki"), &[])?;
         let url = format!("https://{}", addresses.api);
         let kubeconfig = credentials.kubeconfig(
@@ -218,25 +224,6 @@ pub(crate) fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_else(|error| format!("({error})"));
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
-}
-
-fn free_addresses() -> Result<Addresses> {
-    // All three stay bound until each is known, so that they differ.
-    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    let mut addresses = Vec::with_capacity(listeners.len());
-    for listener in &listeners {
-        let listener = listener
-            .as_ref()
-            .map_err(|error| anyhow::anyhow!("no free port: {error}"))?;
-        addresses.push(listener.local_addr()?);
-    }
-    let [api, etcd, etcd_peer] = <[SocketAddr; 3]>::try_from(addresses)
-        .map_err(|found| anyhow::anyhow!("{} of 3 ports", found.len()))?;
-    Ok(Addresses {
-        api,
-        etcd,
-        etcd_peer,
-    })
 }
 
 fn start_guarded(program: &Program, folder: &Path) -> Result<Child> {

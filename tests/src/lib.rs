@@ -21,6 +21,7 @@ pub mod load;
 pub mod manifest;
 pub mod operator;
 pub mod players;
+pub mod ports;
 pub mod program;
 mod revisions;
 pub mod story;

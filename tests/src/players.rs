@@ -22,7 +22,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::reflector::Store;
-use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Resource, ResourceExt as _};
 use parking_lot::Mutex;
@@ -212,6 +212,11 @@ pub async fn play(client: Client, namespace: String, world: World, curtain: Canc
         ready: HashMap::new(),
     };
     let playing = async {
+        // Who does not know which revisions there are would number new ones as the first.
+        if let Err(error) = players.known.is_complete().await {
+            tracing::debug!(%error, "a player leaves");
+            return;
+        }
         loop {
             // A conflict or a deleted object is looked at again in a moment.
             if let Err(error) = players.tick().await {
@@ -269,6 +274,16 @@ impl Known {
         };
         (known, watching)
     }
+
+    /// Returns once all that is numbered or counted is known.
+    async fn is_complete(&self) -> Result<(), WriterDropped> {
+        self.deployments.wait_until_ready().await?;
+        self.sets.wait_until_ready().await?;
+        self.daemon_sets.wait_until_ready().await?;
+        self.stateful_sets.wait_until_ready().await?;
+        self.services.wait_until_ready().await?;
+        self.slices.wait_until_ready().await
+    }
 }
 
 fn cache<K>(api: Api<K>, kind: K::DynamicType) -> (Store<K>, impl Future<Output = ()> + use<K>)
@@ -294,6 +309,8 @@ struct Players {
 
 impl Players {
     async fn tick(&mut self) -> Result<()> {
+        // First: whatever else goes wrong in a tick, proxies do not wait for it.
+        self.confirm_routes().await?;
         let conditions = self.world.conditions(&self.namespace);
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let mut running = Vec::new();
@@ -304,8 +321,7 @@ impl Players {
         running.extend(self.revise(&daemon_sets, &conditions).await?);
         let stateful_sets = self.known.stateful_sets.state();
         running.extend(self.revise(&stateful_sets, &conditions).await?);
-        self.publish_endpoints(&running, &conditions).await?;
-        self.confirm_routes().await
+        self.publish_endpoints(&running, &conditions).await
     }
 
     /// Keeps revisions of workloads without ReplicaSets, and reports their pods.

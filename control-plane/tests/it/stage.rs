@@ -1,6 +1,6 @@
 //! An API server with our CRDs and roles, and control planes that run on it.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use fairlead_control_plane::args::Args;
 use fairlead_crds::networking::VirtualService;
 use fairlead_runtime::tasks::Tasks;
 use fairlead_tests::tools::{Tools, workspace};
-use fairlead_tests::{ApiServer, manifest, wait};
+use fairlead_tests::{ApiServer, manifest, ports, wait};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -117,7 +117,7 @@ impl Stage {
             ..AuthInfo::default()
         };
         let client = fairlead_controller::client::from_config(config).unwrap();
-        let [xds, webhooks] = free_ports();
+        let [xds, webhooks] = [(); 2].map(|()| ports::free().port());
         let ip = own_address();
         let args = Args::parse_from([
             "fairlead-control-plane".to_owned(),
@@ -181,33 +181,24 @@ impl Stage {
         manifest::apply(&self.client, yaml).await.unwrap();
     }
 
-    /// The `Reconciled` condition of a VirtualService, once it speaks of `generation`: its status,
-    /// reason and message.
-    pub(crate) async fn reconciled(&self, name: &str, generation: i64) -> [String; 3] {
+    /// The `Reconciled` condition of a VirtualService, once it speaks of `generation` and says
+    /// `text` in one of these: its status, reason and message. A report that comes in time and one
+    /// that follows it when all is known differ, and a slow machine shows both.
+    pub(crate) async fn reconciled(&self, name: &str, generation: i64, text: &str) -> [String; 3] {
         let api: Api<VirtualService> = Api::namespaced(self.client.clone(), "shop");
-        let what = format!("reconciled at generation {generation}");
+        let told = |object: &VirtualService| {
+            let condition = object.status.as_ref()?.conditions.first()?.clone();
+            let parts = [condition.status, condition.reason, condition.message];
+            Some(parts.map(Option::unwrap_or_default))
+        };
+        let what = format!("`{text}` at generation {generation}");
         let object = wait::until(&api, name, &what, DEADLINE, |object| {
             observed(object) == Some(generation)
+                && told(object).is_some_and(|parts| parts.iter().any(|part| part.contains(text)))
         })
         .await
         .unwrap();
-        let condition = object.status.unwrap().conditions.swap_remove(0);
-        [condition.status, condition.reason, condition.message].map(Option::unwrap_or_default)
-    }
-
-    /// The same, once the condition has the status `wanted`.
-    pub(crate) async fn reconciled_again(&self, name: &str, wanted: &str) -> [String; 3] {
-        let api: Api<VirtualService> = Api::namespaced(self.client.clone(), "shop");
-        let object = wait::until(&api, name, "reconciled again", DEADLINE, |object| {
-            let conditions = object.status.iter().flat_map(|status| &status.conditions);
-            conditions
-                .into_iter()
-                .any(|condition| condition.status.as_deref() == Some(wanted))
-        })
-        .await
-        .unwrap();
-        let condition = object.status.unwrap().conditions.swap_remove(0);
-        [condition.status, condition.reason, condition.message].map(Option::unwrap_or_default)
+        told(&object).unwrap()
     }
 
     /// The condition of a VirtualService that does not decode.
@@ -232,18 +223,31 @@ impl Stage {
     pub(crate) async fn accept_any_virtual_service(&self) {
         let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         let name = "virtualservices.networking.istio.io";
-        let mut crd = api.get(name).await.unwrap();
-        for version in &mut crd.spec.versions {
-            let open = JSONSchemaProps {
-                type_: Some("object".to_owned()),
-                x_kubernetes_preserve_unknown_fields: Some(true),
-                ..JSONSchemaProps::default()
-            };
-            version.schema = Some(CustomResourceValidation {
-                open_api_v3_schema: Some(open),
-            });
+        // The API server writes to it as well.
+        loop {
+            let mut crd = api.get(name).await.unwrap();
+            for version in &mut crd.spec.versions {
+                let open = JSONSchemaProps {
+                    type_: Some("object".to_owned()),
+                    x_kubernetes_preserve_unknown_fields: Some(true),
+                    ..JSONSchemaProps::default()
+                };
+                version.schema = Some(CustomResourceValidation {
+                    open_api_v3_schema: Some(open),
+                });
+            }
+            match api.replace(name, &PostParams::default(), &crd).await {
+                Ok(_) => return,
+                Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                Err(error) => panic!("{error}"),
+            }
         }
-        api.replace(name, &PostParams::default(), &crd)
+    }
+
+    /// Applies what only the laxer schema allows, as soon as that is in force.
+    pub(crate) async fn apply_malformed(&self, yaml: &str) {
+        let applied = async || manifest::apply(&self.client, yaml).await.map(Some);
+        wait::poll(&self.client, "shop", "the laxer schema", DEADLINE, applied)
             .await
             .unwrap();
     }
@@ -262,12 +266,6 @@ impl ControlPlane {
         self.tasks.token().cancel();
         self.tasks.join(DEADLINE).await.unwrap();
     }
-}
-
-/// Ports that were free a moment ago.
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("0.0.0.0:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// An address of this machine that an EndpointSlice may hold, which the loopback's is not.

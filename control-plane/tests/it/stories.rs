@@ -52,23 +52,23 @@ async fn a_route_is_reconciled_when_the_proxies_that_use_it_have_accepted_it() {
     proxy.receive_route("generation-1").await;
     proxy.accept().await;
     assert_eq!(
-        stage.reconciled("web", 1).await[..2],
+        stage.reconciled("web", 1, "Reconciled").await[..2],
         ["True", "Reconciled"]
     );
 
     stage.apply(&virtual_service("web", "web", 2)).await;
     proxy.receive_route("generation-2").await;
     assert_eq!(
-        stage.reconciled("web", 2).await[..2],
+        stage.reconciled("web", 2, "WaitingForProxies").await[..2],
         ["False", "WaitingForProxies"]
     );
     proxy.accept().await;
-    assert_eq!(stage.reconciled_again("web", "True").await[1], "Reconciled");
+    assert_eq!(stage.reconciled("web", 2, "Reconciled").await[0], "True");
 
     stage.apply(&virtual_service("web", "web", 3)).await;
     proxy.receive_route("generation-3").await;
     proxy.refuse("out of memory").await;
-    let [status, reason, message] = stage.reconciled("web", 3).await;
+    let [status, reason, message] = stage.reconciled("web", 3, "RejectedByProxy").await;
     assert_eq!(
         [status.as_str(), reason.as_str()],
         ["False", "RejectedByProxy"]
@@ -86,7 +86,7 @@ async fn a_leader_asks_the_other_replicas_before_it_calls_a_route_live() {
     let stage = Stage::set().await;
     let leader = stage.control_plane("istiod-a").await;
     stage.apply(&virtual_service("web", "web", 1)).await;
-    assert_eq!(stage.reconciled("web", 1).await[0], "True");
+    assert_eq!(stage.reconciled("web", 1, "Reconciled").await[0], "True");
     let other = stage.control_plane("istiod-b").await;
     stage.apply(&endpoint_slice("istiod-a", &leader)).await;
     stage.apply(&endpoint_slice("istiod-b", &other)).await;
@@ -95,14 +95,14 @@ async fn a_leader_asks_the_other_replicas_before_it_calls_a_route_live() {
     proxy.accept().await;
     stage.apply(&virtual_service("web", "web", 2)).await;
     proxy.receive_route("generation-2").await;
-    let [status, reason, message] = stage.reconciled("web", 2).await;
+    let [status, reason, message] = stage.reconciled("web", 2, "web-0.shop").await;
     assert_eq!(
         [status.as_str(), reason.as_str()],
         ["False", "WaitingForProxies"]
     );
     assert!(message.contains("web-0.shop"), "{message}");
     proxy.accept().await;
-    assert_eq!(stage.reconciled_again("web", "True").await[1], "Reconciled");
+    assert_eq!(stage.reconciled("web", 2, "Reconciled").await[0], "True");
     other.stop().await;
     leader.stop().await;
 }
@@ -142,7 +142,7 @@ async fn a_malformed_object_is_reported_and_harms_no_neighbour() {
     let control_plane = stage.control_plane("istiod-a").await;
     stage.accept_any_virtual_service().await;
     stage
-        .apply(
+        .apply_malformed(
             "
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -155,7 +155,7 @@ spec: { hosts: 5 }
     let mut proxy = Proxy::start(&stage, control_plane.address, "web-0").await;
     proxy.receive_route("generation-1").await;
     proxy.accept().await;
-    assert_eq!(stage.reconciled("web", 1).await[0], "True");
+    assert_eq!(stage.reconciled("web", 1, "Reconciled").await[0], "True");
     let [status, reason, message] = stage.reconciled_raw("broken").await;
     assert_eq!([status.as_str(), reason.as_str()], ["False", "Invalid"]);
     assert!(message.contains("cannot be decoded"), "{message}");

@@ -81,11 +81,7 @@ impl World {
     }
 
     pub(crate) fn start_gitops(&mut self) {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let address = fairlead_tests::ports::free();
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -95,8 +91,8 @@ impl World {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("FAIRLEAD_STORAGE", self.folder.path().join("data"))
             .env("FAIRLEAD_ADMIN_ADDRESS", "127.0.0.1:0")
-            .env("FAIRLEAD_ARTIFACT_ADDRESS", format!("127.0.0.1:{port}"))
-            .env("FAIRLEAD_ARTIFACT_URL", format!("http://127.0.0.1:{port}"))
+            .env("FAIRLEAD_ARTIFACT_ADDRESS", address.to_string())
+            .env("FAIRLEAD_ARTIFACT_URL", format!("http://{address}"))
             .env("FAIRLEAD_LOG_FORMAT", "text")
             .stderr(Stdio::from(log))
             .spawn()

@@ -72,6 +72,7 @@ impl Edit {
         match self {
             Self::NewRevision | Self::Revert | Self::Spec => Ok(Onward::Going),
             Self::Suspension => {
+                scene.history.settled(&scene.client).await?;
                 let before = made(&scene.history.versions());
                 tokio::time::sleep(SUSPENDED).await;
                 let after = made(&scene.history.versions());

@@ -229,6 +229,7 @@ async fn tell_edited(scene: &Scene, edit: Edit, release: Release) -> Result<(usi
         }
         edit::until_rest(scene, edit).await?;
     }
+    scene.history.settled(&scene.client).await?;
     scene.history.judge()?;
     Ok((0, Value::Null))
 }
