@@ -21,6 +21,8 @@ pub enum Effect {
     CreatePrimary {
         /// What it is to run.
         revision: Revision,
+        /// The replicas that it had before it was deleted, if it was; else as many as the target.
+        replicas: Option<u32>,
     },
     /// Make or repair the routes and lead the apex Service to the primary, with this split.
     Route {

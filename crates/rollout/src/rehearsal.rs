@@ -169,8 +169,9 @@ impl World {
         let world = &mut self.0;
         match effect {
             Effect::Prepare => world.prepared = true,
-            Effect::CreatePrimary { revision } => {
-                let desired = world.canary.as_ref().map_or(1, |canary| canary.desired);
+            Effect::CreatePrimary { revision, replicas } => {
+                let of_canary = world.canary.as_ref().map_or(1, |canary| canary.desired);
+                let desired = replicas.unwrap_or(of_canary);
                 let mut primary = role(desired.max(1));
                 primary.revision = Some(revision.clone());
                 world.primary = Some(primary);

@@ -10,11 +10,20 @@ use crate::weight::{Split, Weight};
 
 /// The stored state of a Canary.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
 pub struct State {
     /// Where it stands; `None` before the first step.
     pub phase: Option<Phase>,
     /// The revision that the primary was last proven to run.
     pub promoted: Option<Revision>,
+    /// The replicas that the primary had last, where no autoscaler of the Canary scales it: what it
+    /// is made again with when somebody deletes it.
+    pub primary_replicas: Option<u32>,
+    /// Whether people were told that the primary is gone; until it is back.
+    pub primary_lost: bool,
     /// The revisions that are not tried again: the one that failed last, and those that were gone
     /// back from since the last promotion.
     pub refused: Vec<Revision>,

@@ -144,6 +144,7 @@ impl Machine<'_> {
         if self.state.is_foreign() {
             return self.inherit();
         }
+        self.note_primary();
         self.mark_primary()?;
         match self.state.phase {
             None | Some(Phase::Terminating | Phase::Terminated) => {
@@ -157,6 +158,18 @@ impl Machine<'_> {
             Some(Phase::Promoting) => self.promote(),
             Some(Phase::Finalising) => self.finalise(),
         }
+    }
+
+    /// Keeps in mind how large the primary is: when it is deleted, the target rests without a pod.
+    fn note_primary(&mut self) {
+        let primary = self.seen.primary.as_ref();
+        self.state.primary_lost &= primary.is_none();
+        let is_ours = self.strategy.sized && self.seen.autoscaler_minimum.is_none();
+        self.state.primary_replicas = match primary.map(|primary| primary.desired) {
+            _ if !is_ours => None,
+            Some(0) | None => self.state.primary_replicas,
+            replicas => replicas,
+        };
     }
 
     /// Goes to another phase and takes another turn.
@@ -216,20 +229,26 @@ impl Machine<'_> {
         if let Some(primary) = &self.seen.primary {
             return Ok(primary.clone());
         }
+        // One that serves for the first time is as large as its target.
+        let mut replicas = None;
         let revision = match (&self.state.promoted, &self.seen.revision) {
             (Some(promoted), Ok(_) | Err(_)) => {
                 let promoted = promoted.clone();
-                self.tell(
-                    Reason::PrimaryRecreated,
-                    format!("the primary is gone and is made again with revision {promoted}"),
-                );
+                let least = self.seen.autoscaler_minimum;
+                replicas = self.state.primary_replicas.or(least);
+                if !std::mem::replace(&mut self.state.primary_lost, true) {
+                    self.tell(
+                        Reason::PrimaryRecreated,
+                        format!("the primary is gone and is made again with revision {promoted}"),
+                    );
+                }
                 promoted
             }
             (None, Ok(current)) => current.clone(),
             (None, Err(why)) => return wait(why.clone()),
         };
         let message = format!("making the primary with revision {revision}");
-        self.act(Effect::CreatePrimary { revision }, message)
+        self.act(Effect::CreatePrimary { revision, replicas }, message)
     }
 
     /// Makes the objects that a role needs before it can have traffic.

@@ -11,12 +11,22 @@ use super::{JudgementStatus, Number, RecordStatus};
 #[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read by its name"
+)]
 pub struct RolloutStatus {
     /// The last spec that could be carried out, as JSON; it stays in force while the present one
     /// cannot be.
     pub accepted_spec: Option<String>,
     /// The revision that the primary was last proven to run.
     pub promoted_revision: Option<String>,
+    /// The replicas that the primary had last, where no autoscaler of the Canary scales it: as many
+    /// as it gets when it is deleted and made again.
+    pub primary_replicas: Option<u32>,
+    /// Whether the primary was deleted and is not back yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub primary_lost: bool,
     /// The revision that failed last; it is not tried again.
     pub refused_revision: Option<String>,
     /// Others that are not tried again: the primary went back from them since the last promotion.

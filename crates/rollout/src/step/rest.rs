@@ -26,7 +26,11 @@ impl Machine<'_> {
         {
             // Nothing depends on this primary yet, and a fix of the target may be its cure.
             let message = format!("giving the new revision {current} to the primary");
-            return self.act(Effect::CreatePrimary { revision: current }, message);
+            let primary = Effect::CreatePrimary {
+                revision: current,
+                replicas: None,
+            };
+            return self.act(primary, message);
         }
         // The target goes on serving: a primary that does not come up costs nothing here.
         match &primary.readiness {

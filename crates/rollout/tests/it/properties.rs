@@ -678,11 +678,22 @@ fn any_state() -> impl Strategy<Value = State> {
         option::of(any_intent()),
         (any::<bool>(), any::<bool>(), any::<bool>()),
         option::of(any_time()),
+        option::of(0..9_u32),
     )
         .prop_map(
-            |(phase, (promoted, refused, kept), run, traffic, flags, unready_since)| State {
+            |(
+                phase,
+                (promoted, refused, kept),
+                run,
+                traffic,
+                flags,
+                unready_since,
+                primary_replicas,
+            )| State {
                 phase,
                 promoted,
+                primary_replicas,
+                primary_lost: false,
                 refused,
                 kept,
                 run,

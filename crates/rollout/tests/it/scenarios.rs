@@ -28,6 +28,23 @@ fn a_new_canary_makes_a_primary_and_rests() {
 }
 
 #[test]
+fn a_primary_that_is_deleted_comes_back_with_the_replicas_that_it_had() {
+    let mut world = World::initialized(weighted(25, 50));
+    world.act(Act::ScalePrimary(7));
+    world.run_for(1);
+    world.act(Act::DeletePrimary);
+    world.run_for(5);
+    assert_eq!(world.primary_replicas(), 7);
+    assert_eq!(world.primary_revision(), Some(world.target_revision()));
+    // Also when it was already made smaller by what deletes it.
+    world.act(Act::ScalePrimary(0));
+    world.run_for(1);
+    world.act(Act::DeletePrimary);
+    world.run_for(5);
+    assert_eq!(world.primary_replicas(), 7);
+}
+
+#[test]
 fn a_good_revision_climbs_and_is_promoted() {
     let mut world = World::initialized(weighted(25, 50));
     world.act(Act::Release(Nature::Good));

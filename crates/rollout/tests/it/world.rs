@@ -46,6 +46,10 @@ pub(crate) enum Act {
     LoseService,
     /// The primary's endpoints vanish.
     LosePrimary,
+    /// Somebody gives the primary so many replicas.
+    ScalePrimary(u32),
+    /// Somebody deletes the primary.
+    DeletePrimary,
     /// Lost endpoints come back.
     Recover,
     /// Somebody edits the weights by hand.
@@ -303,6 +307,12 @@ impl World {
                     primary.left = 0;
                 }
             }
+            Act::ScalePrimary(replicas) => {
+                if let Some(primary) = &mut self.primary {
+                    primary.desired = replicas;
+                }
+            }
+            Act::DeletePrimary => self.primary = None,
             Act::Recover => {
                 self.target.left = u32::MAX;
                 if let Some(primary) = &mut self.primary {
@@ -575,12 +585,12 @@ impl World {
                 world.prepared = true;
                 world.target.left = u32::MAX;
             })?,
-            Effect::CreatePrimary { revision } => {
+            Effect::CreatePrimary { revision, replicas } => {
                 let revision = self.index(revision);
                 self.write(|world| {
                     world.primary = Some(Workload {
                         revision,
-                        desired: REPLICAS,
+                        desired: replicas.unwrap_or(world.target.desired).max(1),
                         ready: 0,
                         left: u32::MAX,
                         changed: world.now,
