@@ -64,30 +64,24 @@ struct Measured {
     memory: f64,
 }
 
-/// Measures, prints a table and writes the figures.
+/// Measures, prints a table and writes the figures: also those that were there when something
+/// failed.
 #[tokio::main]
 pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     // Fails only when a provider is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let stage = Stage::open(Controller::Fairlead).await?;
-    let mut operator = stage.start()?;
-    let ours = measure(args, &stage, &operator).await?;
-    say(format!(
-        "{} canaries whose pods crash, {} times each",
-        args.canaries, args.rounds
-    ));
-    let crashes = crash::measure(&stage, args.canaries, args.rounds).await?;
-    say(format!(
-        "{} canaries that answer badly, {} times each",
-        args.canaries, args.rounds
-    ));
-    let verdicts = verdict::measure(&stage, args.canaries, args.rounds).await?;
-    say(format!(
-        "{} rollouts in flight, two restarts",
-        args.in_flight
-    ));
-    let restarts = restart::measure(&stage, &mut operator, args.in_flight).await?;
-    drop((operator, stage));
+    let mut figures = Vec::new();
+    let outcome = measure_all(args, &mut figures).await;
+    say(figure::table(&figures));
+    let output = args.output.clone();
+    let output = output.unwrap_or_else(|| figure::file("canary"));
+    figure::write(&output, &figures)?;
+    say(format!("as JSON: {}", output.display()));
+    outcome
+}
+
+async fn measure_all(args: &Args, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    let (canaries, rounds, in_flight) = (args.canaries, args.rounds, args.in_flight);
     let peer = match &args.flagger {
         Some(program) => {
             let stage = Stage::open(Controller::Flagger(program.clone())).await?;
@@ -96,27 +90,26 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let mut figures = compare(args, &ours, peer.as_ref());
-    figures.extend(crashes);
-    figures.extend(verdicts);
-    figures.extend(restarts);
-    let mut outcome = Ok(());
+    let stage = Stage::open(Controller::Fairlead).await?;
+    let mut operator = stage.start()?;
+    let ours = measure(args, &stage, &operator).await?;
+    figures.extend(compare(args, &ours, peer.as_ref()));
+    say(format!(
+        "{canaries} canaries whose pods crash, {rounds} times each"
+    ));
+    figures.extend(crash::measure(&stage, canaries, rounds).await?);
+    say(format!(
+        "{canaries} canaries that answer badly, {rounds} times each"
+    ));
+    figures.extend(verdict::measure(&stage, canaries, rounds).await?);
+    say(format!("{in_flight} rollouts in flight, two restarts"));
+    figures.extend(restart::measure(&stage, &mut operator, in_flight).await?);
+    drop((operator, stage));
     for canaries in &args.sizes {
-        match size::measure(*canaries).await {
-            Ok(of_size) => figures.extend(of_size),
-            // What was measured before is told all the same.
-            Err(error) => {
-                outcome = Err(error.context(format!("{canaries} canaries are too many here")));
-                break;
-            }
-        }
+        let of_size = size::measure(*canaries).await;
+        figures.extend(of_size.with_context(|| format!("{canaries} canaries are too many here"))?);
     }
-    say(figure::table(&figures));
-    let output = args.output.clone();
-    let output = output.unwrap_or_else(|| figure::file("canary"));
-    figure::write(&output, &figures)?;
-    say(format!("as JSON: {}", output.display()));
-    outcome
+    Ok(())
 }
 
 /// Releases, then leaves all canaries at rest.

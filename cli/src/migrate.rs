@@ -151,10 +151,8 @@ async fn judge_one(
     default_provider: Option<&str>,
 ) -> Verdict {
     let mut found = Vec::new();
-    if let Some(other) = rival(canary, all.iter().copied()) {
-        found.push(format!(
-            "its target belongs to Canary `{other}`, which was there first: delete one of them"
-        ));
+    if let Some(rival) = rival(canary, all.iter().copied()) {
+        found.push(rival.to_string());
     }
     // It is judged as it will be by the values above.
     let limits = Limits {

@@ -6,9 +6,11 @@
 
 mod accept;
 mod bake;
+mod briefing;
 mod capacity;
 mod checks;
 mod cleanup;
+mod cluster;
 mod compare;
 mod desk;
 mod directory;
@@ -17,6 +19,7 @@ mod evidence;
 mod execute;
 mod fights;
 pub mod forecast;
+mod grounds;
 pub(crate) mod history;
 mod inert;
 mod judgement;
@@ -55,12 +58,14 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt};
+use kube::{Resource as _, ResourceExt};
 
 pub use self::metrics::Metrics;
 pub use self::watch::spawn;
 
 use self::accept::accept;
+use self::briefing::Briefings;
+use self::cluster::Cluster;
 use self::desk::Desk;
 use self::directory::Directory;
 use self::events::{Teller, Trouble};
@@ -69,14 +74,13 @@ use self::line::Line;
 use self::look::Look;
 use self::measure::Sources;
 use self::memory::Memory;
-use self::rival::rival;
+use self::rival::{Rival, rival};
 use self::sight::Part;
 use self::steer::Stamps;
 use self::validate::Limits;
 use crate::analysis::mesh::Mesh;
-use crate::router::Routers;
+use crate::router::apex;
 use crate::trace::Tracer;
-use crate::workload::Workloads;
 
 /// The field manager of everything that a Canary writes.
 pub const FIELD_MANAGER: &str = "fairlead-operator";
@@ -88,7 +92,7 @@ type Reference = ObjectRef<Guarded>;
 
 /// What a look needs.
 struct Context {
-    client: Client,
+    cluster: Cluster,
     store: Store<Guarded>,
     directory: Arc<Directory>,
     limits: Limits,
@@ -96,13 +100,12 @@ struct Context {
     sources: Sources,
     desk: Desk,
     memory: Arc<Memory>,
+    briefings: Briefings,
     line: Line,
     fights: Fights,
     teller: Teller,
     tracer: Tracer,
     metrics: Metrics,
-    workloads: Workloads,
-    routers: Routers,
 }
 
 /// Why a look failed.
@@ -114,6 +117,13 @@ enum Error {
     /// Its status could not be written.
     #[error("failed to write the status of the Canary")]
     StoreStatus(#[source] ApiError),
+    /// What was stored is not there: the cluster has another definition of the kind.
+    #[error(
+        "the definition `canaries.flagger.app` of this cluster drops `status.rollout`, without which \
+         no rollout is safe: install the chart with `crds.install=true`, or apply \
+         `crds/canaries.flagger.app.yaml`"
+    )]
+    Dropped,
     /// Its finalizer could not be written.
     #[error("failed to write the finalizer of the Canary")]
     Finalize(#[source] ApiError),
@@ -128,7 +138,8 @@ enum Error {
 impl Failure for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Execute(execute::Error::Lost(_) | execute::Error::Forgotten(_)) => {
+            Self::Dropped
+            | Self::Execute(execute::Error::Lost(_) | execute::Error::Forgotten(_)) => {
                 Class::Waiting(HELD_POLL)
             }
             Self::Fetch(_)
@@ -143,6 +154,7 @@ impl Failure for Error {
         match self {
             Self::Fetch(_) => "fetch",
             Self::StoreStatus(_) => "store-status",
+            Self::Dropped => "definition",
             Self::Finalize(_) => "finalize",
             Self::Observe(_) => "observe",
             Self::Execute(_) => "execute",
@@ -160,24 +172,27 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let urgency = object.0.as_ref().map_or(now, |canary| {
         urgency::urgency(canary, endpoints_changed, now)
     });
+    context.briefings.expire();
     let line = context.line.clone();
     let look = async {
         // What has come in while it waited concerns this look already.
         let newest = context.store.get(&reference).unwrap_or(object);
         Box::pin(look(newest, context)).await
     };
-    line.pass(urgency, look).await
+    let outcome = line.pass(urgency, look).await;
+    outcome.unwrap_or_else(|| Ok(Action::await_change()))
 }
 
 async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
     let api = context.api(&object);
     let reference = ObjectRef::from_obj(&*object);
-    let known = match &object.0 {
+    let (known, briefing) = match &object.0 {
         // Of a run in progress that was not looked at yet, what the watch tells is as good: whatever
         // follows from it is guarded by its version.
-        Ok(watched) => context.memory.newest(&reference, watched).or_else(|| {
-            (context.memory.is_new(&reference) && is_in_flight(watched)).then(|| watched.clone())
-        }),
+        Ok(watched) if context.is_newcomer(&reference, watched) => {
+            (Some(watched.clone()), context.brief(&reference))
+        }
+        Ok(watched) => (context.memory.newest(&reference, watched), None),
         Err(invalid) => return context.refuse_unreadable(&object, &invalid.error).await,
     };
     let is_current = known.is_none();
@@ -201,12 +216,12 @@ async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
             return Box::pin(context.refuse(&api, canary, Trouble::Invalid, note)).await;
         }
     };
-    if let Some(other) = context.rival(&canary) {
-        let note = format!("the target belongs to Canary `{other}`, which was there first");
+    if let Some(rival) = context.rival(&canary) {
+        let note = rival.to_string();
         return Box::pin(context.refuse(&api, canary, Trouble::TargetTaken, note)).await;
     }
     let begun = clock::instant();
-    let mut look = Look::new(&context, api, canary, is_current, accepted);
+    let mut look = Look::new(&context, api, canary, is_current, accepted).briefed(briefing);
     let outcome = Box::pin(look.run()).await;
     context
         .metrics
@@ -219,15 +234,12 @@ async fn look(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action> {
     outcome
 }
 
-/// Whether the last status tells of a run in progress.
-fn is_in_flight(canary: &Canary) -> bool {
-    let state = canary.status.as_ref().map(status::load);
-    state.is_some_and(|state| state.is_under_way())
-}
-
 impl Context {
     fn api(&self, object: &Guarded) -> Api<Canary> {
-        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+        Api::namespaced(
+            self.cluster.client.clone(),
+            &object.namespace().unwrap_or_default(),
+        )
     }
 
     /// Forgets a Canary that is gone.
@@ -235,11 +247,38 @@ impl Context {
         leave(&self.desk, &self.sources.mesh, &self.memory, canary, uid);
     }
 
-    /// The older Canary with the same target, by name.
-    fn rival(&self, canary: &Canary) -> Option<String> {
+    /// Whether a run is in progress that was never looked at: this has just begun to lead.
+    fn is_newcomer(&self, reference: &Reference, canary: &Canary) -> bool {
+        let state = || canary.status.as_ref().map(status::load);
+        self.memory.is_new(reference) && state().is_some_and(|state| state.is_under_way())
+    }
+
+    /// What a newcomer may rely on at first, where there are many of them in its namespace.
+    fn brief(&self, reference: &Reference) -> Option<Cluster> {
+        let newcomers = |namespace: &str| {
+            let is_neighbour =
+                |canary: &&Arc<Guarded>| canary.meta().namespace.as_deref() == Some(namespace);
+            let all = self.store.state();
+            let readable = all
+                .iter()
+                .filter(is_neighbour)
+                .filter_map(|one| one.0.as_ref().ok());
+            let named = readable
+                .map(|canary| (ObjectRef::new(&canary.name_any()).within(namespace), canary));
+            let new = named.filter(|(reference, canary)| self.is_newcomer(reference, canary));
+            new.map(|(reference, _)| reference).collect()
+        };
+        let client = &self.cluster.client;
+        self.briefings
+            .attend(reference, client, &self.memory, newcomers)
+    }
+
+    /// The older Canary that wants the same.
+    fn rival(&self, canary: &Canary) -> Option<Rival> {
         let namespace = canary.namespace().unwrap_or_default();
         let target = &canary.spec.target_ref.name;
-        let named = self.directory.of_target(&namespace, target);
+        let mut named = self.directory.of_target(&namespace, target);
+        named.extend(self.directory.of_service(&namespace, apex(canary)));
         let others: Vec<_> = named
             .iter()
             .filter_map(|other| self.store.get(other))

@@ -122,13 +122,13 @@ fn respond(answer: Answer) -> Response {
     (answer.status, answer.headers, answer.body).into_response()
 }
 
-/// A cluster in which `find` says what stands at a path.
+/// A cluster in which `find` says what stands at an address.
 pub(crate) fn cluster(
-    find: impl Fn(&str) -> Option<serde_json::Value> + Send + Sync + 'static,
+    find: impl Fn(&Uri) -> Option<serde_json::Value> + Send + Sync + 'static,
 ) -> kube::Client {
     let find = Arc::new(find);
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let found = find(request.uri().path());
+        let found = find(request.uri());
         let status = match found {
             Some(_) => StatusCode::OK,
             None => StatusCode::NOT_FOUND,

@@ -25,6 +25,7 @@ pub mod dry_run;
 #[cfg(test)]
 mod fake;
 pub mod fault;
+mod listed;
 pub mod mesh_install;
 pub mod notify;
 pub mod outgoing;
@@ -51,7 +52,7 @@ pub(crate) const ABSENT: &str = "1";
 pub async fn run(client: Client, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut admin = Admin::default();
     let metrics = run::Metrics::register(admin.registry());
-    let canaries = canary::Metrics::register(admin.registry());
+    let canaries = canary::Metrics::register(admin.registry(), &args.mesh_provider);
     let messages = notify::Metrics::register(admin.registry());
     let spans = trace::Metrics::register(admin.registry());
     let crds = admin.readiness().check("crds");

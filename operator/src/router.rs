@@ -116,6 +116,14 @@ pub struct RoutePlan {
     pub affinity: Option<Affinity>,
 }
 
+/// The name of the Service that people ask, and of the routes to it.
+pub fn apex(canary: &Canary) -> &str {
+    let service = canary.spec.service.as_ref();
+    let name = service.and_then(|service| service.name.as_deref());
+    let own = name.filter(|name| !name.is_empty());
+    own.unwrap_or(&canary.spec.target_ref.name)
+}
+
 impl RoutePlan {
     /// Reads the settings of a Canary.
     pub fn new(canary: &Canary) -> Result<Self, validate::Error> {
@@ -146,8 +154,7 @@ impl RoutePlan {
                     .to_owned(),
             });
         }
-        let apex = service.name.clone().filter(|name| !name.is_empty());
-        let apex = apex.unwrap_or_else(|| canary.spec.target_ref.name.clone());
+        let apex = apex(canary).to_owned();
         let provider = Provider::parse(canary.spec.provider.as_deref())?;
         let selection = Selection::new(canary, provider)?;
         let plan = Self {
@@ -235,13 +242,13 @@ pub struct Routes {
 pub trait Router: Send + Sync {
     /// Reads the routes.
     fn read<'a>(&'a self, plan: &'a RoutePlan) -> BoxFuture<'a, Result<Routes, Error>>;
-    /// Writes the routes with `split`, if they are still as `seen`.
+    /// Writes the routes with `split`, if they are still as `seen`, and tells how they are then.
     fn write<'a>(
         &'a self,
         plan: &'a RoutePlan,
         split: Split,
         seen: &'a Routes,
-    ) -> BoxFuture<'a, Result<(), Error>>;
+    ) -> BoxFuture<'a, Result<Routes, Error>>;
     /// Takes back all that was added.
     fn give_back<'a>(&'a self, plan: &'a RoutePlan) -> BoxFuture<'a, Result<(), Error>>;
 }

@@ -6,6 +6,7 @@
 
 mod affinity;
 mod chosen;
+mod definition;
 mod edits;
 mod fairlead;
 mod foretold;

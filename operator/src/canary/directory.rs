@@ -10,6 +10,7 @@ use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 
 use super::{Guarded, Reference};
+use crate::router::apex;
 
 /// Namespace and name.
 type Key = (String, String);
@@ -26,6 +27,8 @@ struct Names {
     target: String,
     apex: String,
     scaler: Option<String>,
+    /// The configs that its target uses, such as `configmap/settings`.
+    configs: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ struct Entries {
     apexes: HashMap<Key, BTreeSet<String>>,
     /// Names of Canaries by namespace and autoscaler of the target.
     scalers: HashMap<Key, BTreeSet<String>>,
+    /// Names of Canaries by namespace and config of the target.
+    configs: HashMap<Key, BTreeSet<String>>,
     /// What a list that is being read has named so far.
     listed: HashSet<Key>,
     /// Whether a target has gone since somebody asked.
@@ -90,6 +95,13 @@ impl Directory {
         self.entries.lock().find(namespace, &names, By::Scaler)
     }
 
+    /// The Canaries whose target uses a config, such as `configmap/settings`.
+    pub(super) fn of_config(&self, namespace: &str, config: &str) -> Vec<Reference> {
+        self.entries
+            .lock()
+            .find(namespace, &[Some(config)], By::Config)
+    }
+
     /// Namespace and name of every target, if one has gone since this was last asked.
     pub(super) fn targets_after_loss(&self) -> Option<BTreeSet<Key>> {
         let mut entries = self.entries.lock();
@@ -103,6 +115,7 @@ enum By {
     Target,
     Apex,
     Scaler,
+    Config,
 }
 
 impl Entries {
@@ -111,6 +124,7 @@ impl Entries {
             By::Target => &self.targets,
             By::Apex => &self.apexes,
             By::Scaler => &self.scalers,
+            By::Config => &self.configs,
         };
         let names = names.iter().flatten();
         let found = names.filter_map(|name| index.get(&(namespace.to_owned(), (*name).to_owned())));
@@ -138,12 +152,18 @@ impl Entries {
             if let Some(scaler) = old.scaler {
                 leave(&mut self.scalers, &within(scaler), &name);
             }
+            for config in old.configs {
+                leave(&mut self.configs, &within(config), &name);
+            }
         }
         if let Some(new) = new {
             join(&mut self.targets, within(new.target), &name);
             join(&mut self.apexes, within(new.apex), &name);
             if let Some(scaler) = new.scaler {
                 join(&mut self.scalers, within(scaler), &name);
+            }
+            for config in new.configs {
+                join(&mut self.configs, within(config), &name);
             }
         }
     }
@@ -189,13 +209,14 @@ fn readable(canary: &Guarded) -> Option<&Canary> {
 impl Names {
     fn of(canary: &Canary) -> Self {
         let spec = &canary.spec;
-        let service = spec.service.as_ref();
-        let apex = service.and_then(|service| service.name.clone());
         let scaler = spec.autoscaler_ref.as_ref();
+        let tracked = canary.status.iter();
+        let tracked = tracked.flat_map(|status| status.tracked_configs.keys());
         Self {
             target: spec.target_ref.name.clone(),
-            apex: apex.unwrap_or_else(|| spec.target_ref.name.clone()),
+            apex: apex(canary).to_owned(),
             scaler: scaler.map(|scaler| scaler.name.clone()),
+            configs: tracked.cloned().collect(),
         }
     }
 }
@@ -240,6 +261,29 @@ mod tests {
         assert_eq!(service("cart-canary"), ["cart"]);
         assert_eq!(service("web-primary"), ["web"]);
         assert!(directory.of_service("other", "web").is_empty());
+    }
+
+    #[test]
+    fn a_canary_is_found_by_the_configs_that_its_target_uses_now() {
+        let directory = Directory::default();
+        let uses = |configs: &[&str]| {
+            let mut canary = canary("web", "web", None);
+            let hashes = configs
+                .iter()
+                .map(|config| ((*config).to_owned(), "1".to_owned()));
+            let status = canary.0.as_mut().unwrap().status.get_or_insert_default();
+            status.tracked_configs = hashes.collect();
+            directory.note(&Event::Apply(canary));
+        };
+        let found = |config| names(directory.of_config("shop", config));
+        uses(&["configmap/colors", "secret/key"]);
+        assert_eq!(
+            (found("configmap/colors"), found("secret/key")),
+            (vec!["web".to_owned()], vec!["web".to_owned()])
+        );
+        assert!(found("secret/colors").is_empty());
+        uses(&["secret/key"]);
+        assert!(found("configmap/colors").is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::observe::World;
 use super::revision::{compose, identity};
 use super::takeover;
 use super::validate::Validated;
-use crate::router::{self, Provider, Router};
+use crate::router::{self, Provider, Router, Routes};
 use crate::workload::archive::{Archive, Record};
 use crate::workload::autoscaler::{self, Autoscaler};
 use crate::workload::configs::{Configs, Copies, rename};
@@ -88,24 +88,30 @@ pub(super) struct Executor<'a> {
 }
 
 impl Executor<'_> {
-    /// Changes the cluster; questions are not asked here.
-    pub(super) async fn execute(&self, effect: &Effect) -> Result<(), Error> {
+    /// Changes the cluster; questions are not asked here. Tells how the routes are after a change
+    /// of nothing but them.
+    pub(super) async fn execute(&self, effect: &Effect) -> Result<Option<Routes>, Error> {
+        if let Effect::SetSplit { to, .. } = effect {
+            let (plan, seen) = (&self.plan.route, &self.world.routes);
+            return Ok(Some(self.router.write(plan, *to, seen).await?));
+        }
+        self.carry_out(effect).await?;
+        Ok(None)
+    }
+
+    async fn carry_out(&self, effect: &Effect) -> Result<(), Error> {
         match effect {
             Effect::Prepare => self.prepare().await,
-            Effect::CreatePrimary { revision } => self.create_primary(revision).await,
-            Effect::Route { split } => self.route(*split).await,
-            Effect::SetSplit { to, .. } => {
-                self.router
-                    .write(&self.plan.route, *to, &self.world.routes)
-                    .await?;
-                Ok(())
+            Effect::CreatePrimary { revision, replicas } => {
+                self.create_primary(revision, *replicas).await
             }
+            Effect::Route { split } => self.route(*split).await,
             Effect::ScaleCanary { replicas } => self.scale(*replicas).await,
             Effect::PromotePrimary { revision, keeping } => self.promote(revision, keeping).await,
             Effect::RestorePrimary { revision, keeping } => self.restore(revision, keeping).await,
             Effect::MarkPrimary { revision } => self.mark(revision).await,
             Effect::GiveBack => self.give_back().await,
-            Effect::Ask { .. } => Ok(()),
+            Effect::SetSplit { .. } | Effect::Ask { .. } => Ok(()),
         }
     }
 
@@ -212,12 +218,16 @@ impl Executor<'_> {
         Ok(())
     }
 
-    async fn create_primary(&self, revision: &Revision) -> Result<(), Error> {
+    async fn create_primary(
+        &self,
+        revision: &Revision,
+        replicas: Option<u32>,
+    ) -> Result<(), Error> {
         let Some(target) = &self.world.target else {
             return Err(Error::Moved(revision.clone()));
         };
         if let Some(record) = self.archive().find(revision).await? {
-            return self.give(revision, record).await;
+            return self.give(revision, record, replicas).await;
         }
         let current = target.template.as_ref().ok();
         let content = if let Some(current) =
@@ -232,7 +242,7 @@ impl Executor<'_> {
             kept.ok_or_else(|| Error::Lost(revision.clone()))?
         };
         let configs = self.configs(&content).await?;
-        self.copy(revision, content, &configs).await
+        self.copy(revision, content, &configs, replicas).await
     }
 
     async fn promote(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
@@ -245,20 +255,26 @@ impl Executor<'_> {
             return Err(moved());
         }
         self.archive().keep(keeping).await?;
-        self.copy(revision, current.content.clone(), &configs).await
+        let content = current.content.clone();
+        self.copy(revision, content, &configs, None).await
     }
 
     async fn restore(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
         let kept = self.archive().find(revision).await?;
         let record = kept.ok_or_else(|| Error::Forgotten(revision.clone()))?;
         self.archive().keep(keeping).await?;
-        self.give(revision, record).await
+        self.give(revision, record, None).await
     }
 
     /// Gives the primary what was kept.
-    async fn give(&self, revision: &Revision, record: Record) -> Result<(), Error> {
+    async fn give(
+        &self,
+        revision: &Revision,
+        record: Record,
+        replicas: Option<u32>,
+    ) -> Result<(), Error> {
         self.archive().put_back(revision, &record).await?;
-        self.apply_primary(revision, record.content).await
+        self.apply_primary(revision, record.content, replicas).await
     }
 
     async fn mark(&self, revision: &Revision) -> Result<(), Error> {
@@ -303,6 +319,7 @@ impl Executor<'_> {
         revision: &Revision,
         mut content: Content,
         configs: &Configs,
+        replicas: Option<u32>,
     ) -> Result<(), Error> {
         let written = self.copies().write(configs).await;
         written.map_err(workload::Error::from)?;
@@ -312,10 +329,16 @@ impl Executor<'_> {
         if !self.plan.kind.has_history() {
             self.archive().hold(revision, &content).await?;
         }
-        self.apply_primary(revision, content).await
+        self.apply_primary(revision, content, replicas).await
     }
 
-    async fn apply_primary(&self, revision: &Revision, content: Content) -> Result<(), Error> {
+    /// `replicas` is what a primary is made with that does not exist; else as many as the target.
+    async fn apply_primary(
+        &self,
+        revision: &Revision,
+        content: Content,
+        replicas: Option<u32>,
+    ) -> Result<(), Error> {
         let Some(target) = &self.world.target else {
             return Err(Error::Moved(revision.clone()));
         };
@@ -325,7 +348,8 @@ impl Executor<'_> {
         let says_nothing = target.desired == 0 || self.plan.strategy.is_resized();
         let replicas = match existing {
             Some(primary) if scaled_by_others || says_nothing => primary.desired,
-            Some(_) | None => target.desired,
+            Some(_) => target.desired,
+            None => replicas.unwrap_or(target.desired),
         };
         let primary = PrimaryPlan {
             target,

@@ -7,14 +7,12 @@ use fairlead_runtime::report;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::observe::Observer;
+use super::cluster::Cluster;
 use super::question::question;
 use super::status;
 use super::takeover::Incumbent;
 use super::validate::{Limits, Validated, validate};
 use crate::notify;
-use crate::router::Routers;
-use crate::workload::Workloads;
 
 pub use super::inert::instead;
 pub use super::rival::rival;
@@ -54,10 +52,8 @@ pub struct Forecast {
 /// Looks at Canaries as the operator does.
 #[derive(Clone)]
 pub struct Forecaster {
-    client: Client,
+    cluster: Cluster,
     metrics_server: Option<String>,
-    workloads: Workloads,
-    routers: Routers,
 }
 
 impl std::fmt::Debug for Forecaster {
@@ -70,10 +66,8 @@ impl Forecaster {
     /// Uses `client`, and supposes the operator's `metrics_server`.
     pub fn new(client: &Client, metrics_server: Option<String>) -> Self {
         Self {
-            client: client.clone(),
+            cluster: Cluster::new(client.clone()),
             metrics_server,
-            workloads: Workloads::new(client),
-            routers: Routers::new(client),
         }
     }
 
@@ -98,14 +92,7 @@ impl Forecaster {
         if plan.strategy.suspended {
             return Takeover::Suspended;
         }
-        let observer = Observer {
-            client: &self.client,
-            workload: self.workloads.of(plan.kind),
-            router: self.routers.of(plan.route.provider),
-            plan,
-            invalid: None,
-            incumbent: Incumbent::Ignored,
-        };
+        let observer = self.cluster.observer(plan, None, Incumbent::Ignored);
         let seen = match Box::pin(observer.world(&before)).await {
             Ok(world) => world.observation,
             Err(error) => return Takeover::Unknown(report(&error).to_string()),
@@ -125,14 +112,20 @@ impl Forecaster {
         let mut troubles = Vec::new();
         for metric in &plan.metrics {
             let server = self.metrics_server.as_ref();
-            if let Err(why) =
-                question(Some(&self.client), plan, Subject::Canary, metric, server).await
+            if let Err(why) = question(
+                Some(&self.cluster.client),
+                plan,
+                Subject::Canary,
+                metric,
+                server,
+            )
+            .await
             {
                 troubles.push(format!("metric {}: {why}", metric.name));
             }
         }
         let providers = notify::Providers {
-            client: self.client.clone(),
+            client: self.cluster.client.clone(),
             username: String::new(),
         };
         for alert in &plan.alerts {

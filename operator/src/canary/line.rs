@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// How many looks are taken at the same time: each sends up to ten requests at once, and a few dozen
 /// keep an API server busy.
@@ -26,6 +27,7 @@ const ASIDE: usize = 48;
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     state: Arc<Mutex<State>>,
+    closed: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -66,14 +68,13 @@ impl Place {
     }
 }
 
-impl Default for Line {
-    fn default() -> Self {
-        Self::of(ABREAST, ASIDE)
-    }
-}
-
 impl Line {
-    fn of(abreast: usize, aside: usize) -> Self {
+    /// A line in which nobody's turn comes any more once `closed`.
+    pub(super) fn new(closed: CancellationToken) -> Self {
+        Self::of(ABREAST, ASIDE, closed)
+    }
+
+    fn of(abreast: usize, aside: usize, closed: CancellationToken) -> Self {
         let state = State {
             free: abreast,
             aside,
@@ -82,30 +83,37 @@ impl Line {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            closed,
         }
     }
 
     /// Takes a look when it is its turn: those with an earlier time of
-    /// [`urgency`](super::urgency::urgency) come first.
+    /// [`urgency`](super::urgency::urgency) come first. `None` when the line was closed before: a
+    /// process that ends must not begin what waits.
     ///
     /// # Cancel safety
     /// Dropping it gives its place to the next.
-    pub(super) async fn pass<T>(&self, urgency: Timestamp, look: impl Future<Output = T>) -> T {
-        let mut place = self.enter(urgency).await;
+    pub(super) async fn pass<T>(
+        &self,
+        urgency: Timestamp,
+        look: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut place = self.enter(urgency).await?;
         let mut look = pin!(look);
         loop {
             if let Ok(outcome) = tokio::time::timeout(LONGEST, &mut look).await {
-                return outcome;
+                return Some(outcome);
             }
-            if let Some(place) = &mut place {
-                place.step_aside();
-            }
+            place.step_aside();
         }
     }
 
     async fn enter(&self, urgency: Timestamp) -> Option<Place> {
         let turn = {
             let mut state = self.state.lock();
+            if self.closed.is_cancelled() {
+                return None;
+            }
             if state.free > 0 {
                 state.free -= 1;
                 return Some(self.place());
@@ -116,8 +124,12 @@ impl Line {
             state.waiting.insert((urgency, number), sender);
             turn
         };
-        // A sender is dropped with the line alone.
-        turn.await.ok()
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => None,
+            // A sender is dropped with the line alone.
+            place = turn => place.ok(),
+        }
     }
 
     fn place(&self) -> Place {
@@ -168,14 +180,18 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn line() -> Line {
+        Line::of(1, 2, CancellationToken::new())
+    }
+
     /// Those of `looks` that are over, polled in their order until nobody gets on.
-    fn finish<F: Future<Output = usize> + Unpin>(looks: &mut Vec<F>) -> Vec<usize> {
+    fn finish<F: Future<Output = Option<usize>> + Unpin>(looks: &mut Vec<F>) -> Vec<usize> {
         let mut done = Vec::new();
         loop {
             let before = done.len();
             looks.retain_mut(|look| match look.now_or_never() {
                 Some(number) => {
-                    done.push(number);
+                    done.extend(number);
                     false
                 }
                 None => true,
@@ -188,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_most_urgent_goes_first() {
-        let line = Line::of(1, 2);
+        let line = line();
         let place = line.enter(at(0)).await;
         let wanted = [30, 40, 10, 20, 10].map(at);
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -212,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_gives_up_keeps_nobody() {
-        let line = Line::of(1, 2);
+        let line = line();
         let place = line.enter(at(0)).await;
         let mut gone = line.pass(at(1), std::future::pending::<()>()).boxed();
         let mut left = line.pass(at(2), std::future::ready(7)).boxed();
@@ -220,13 +236,13 @@ mod tests {
         assert!((&mut left).now_or_never().is_none());
         drop(gone);
         drop(place);
-        assert_eq!(left.now_or_never(), Some(7));
+        assert_eq!(left.now_or_never(), Some(Some(7)));
         assert_eq!(line.state.lock().free, 1);
     }
 
     #[tokio::test]
     async fn a_place_that_was_given_to_one_who_is_gone_is_handed_on() {
-        let line = Line::of(1, 2);
+        let line = line();
         let place = line.enter(at(0)).await;
         let mut gone = line.pass(at(1), std::future::pending::<()>()).boxed();
         let mut left = line.pass(at(2), std::future::ready(7)).boxed();
@@ -234,12 +250,12 @@ mod tests {
         assert!((&mut left).now_or_never().is_none());
         drop(place);
         drop(gone);
-        assert_eq!(left.now_or_never(), Some(7));
+        assert_eq!(left.now_or_never(), Some(Some(7)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_look_keeps_the_others_for_a_while_only() {
-        let line = Line::of(1, 2);
+        let line = line();
         let slow = line.pass(at(1), tokio::time::sleep(20 * LONGEST));
         let quick = line.pass(at(2), std::future::ready(7));
         let begun = tokio::time::Instant::now();
@@ -247,8 +263,8 @@ mod tests {
             let read = quick.await;
             (read, begun.elapsed())
         };
-        let ((), (read, after)) = tokio::join!(slow, quick);
-        assert_eq!((read, after), (7, LONGEST));
+        let (_, (read, after)) = tokio::join!(slow, quick);
+        assert_eq!((read, after), (Some(7), LONGEST));
         assert_eq!(begun.elapsed(), 20 * LONGEST);
         let state = line.state.lock();
         assert_eq!((state.free, state.aside), (1, 2));
@@ -256,7 +272,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_all_are_slow_no_more_are_taken() {
-        let line = Line::of(1, 2);
+        let line = line();
         let sleep = || async { tokio::time::sleep(20 * LONGEST).await };
         let slow = || line.pass(at(1), sleep());
         let begun = tokio::time::Instant::now();
@@ -266,5 +282,17 @@ mod tests {
         assert!((40..=41).contains(&seconds), "{seconds}");
         let state = line.state.lock();
         assert_eq!((state.free, state.aside), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn nobody_comes_in_once_it_is_closed() {
+        let line = line();
+        let place = line.enter(at(0)).await;
+        let mut waiting = line.pass(at(1), std::future::ready(7)).boxed();
+        assert!((&mut waiting).now_or_never().is_none());
+        line.closed.cancel();
+        assert_eq!(waiting.await, None);
+        drop(place);
+        assert_eq!(line.pass(at(1), std::future::ready(7)).await, None);
     }
 }

@@ -17,13 +17,14 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use super::accept::{Accepted, remember};
+use super::cluster::Cluster;
 use super::desk::Reply;
-use super::execute::Executor;
 use super::fights::Field;
+use super::grounds::{Grounds, only_asks};
 use super::history::Moment;
 use super::measure::Check;
-use super::observe::{Heard, Observer, World};
-use super::sight::{Known, Part};
+use super::observe::{Heard, World};
+use super::sight::Known;
 use super::takeover::Incumbent;
 use super::validate::Validated;
 use super::{
@@ -44,6 +45,8 @@ pub(super) struct Look<'a> {
     is_current: bool,
     plan: Validated,
     invalid: Option<String>,
+    /// What the first look at a run in flight may rely on in place of what is known.
+    briefing: Option<Cluster>,
 }
 
 impl<'a> Look<'a> {
@@ -66,7 +69,13 @@ impl<'a> Look<'a> {
             is_current,
             plan,
             invalid,
+            briefing: None,
         }
+    }
+
+    /// The same, with what it may rely on at first.
+    pub(super) fn briefed(self, briefing: Option<Cluster>) -> Self {
+        Self { briefing, ..self }
     }
 
     /// The Canary, validated.
@@ -116,17 +125,24 @@ impl<'a> Look<'a> {
             counted: self.context.sources.mesh.counted(&uid),
             command: steer::request(&self.canary, self.context.stamps),
         };
+        let briefing = self.briefing.take();
+        let briefing = briefing.filter(|_| grounds == Grounds::Known && self.may_be_known(&before));
         let known = self.known(grounds, &before);
-        let grounds = match (known.is_nothing(), self.is_current) {
+        let grounds = match (known.is_nothing() && briefing.is_none(), self.is_current) {
             (true, true) => Grounds::Fresh,
             (true, false) => grounds.max(Grounds::Pods),
             (false, _) => grounds,
         };
-        let world = self.observe(heard, deleting, &before, known).await?;
+        let seen = self.observe(heard, deleting, &before, known, briefing.as_ref());
+        let world = seen.await?;
         // pure
         let now = micros(clock::now());
         let decision = step(&self.plan.strategy, &before, &world.observation, now);
-        let needed = self.grounds_for(&before, &decision);
+        let mut needed = self.grounds_for(&before, &decision);
+        if briefing.is_some() && !only_asks(&before, &decision) {
+            // What has changed since the lists were made is known, and was not looked at.
+            needed = needed.max(Grounds::Pods);
+        }
         if needed > grounds {
             return match needed {
                 Grounds::Fresh => self.start_anew().await,
@@ -177,69 +193,21 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// What a decision must rely on.
-    ///
-    /// One that changes nothing in the cluster does no harm should the world be another one by now,
-    /// if what it asks and tells follows a write that the Canary's version guards; nor does it to
-    /// read metrics once more. A change of weights is guarded by both objects' versions: only what
-    /// pods can take must have been read just now.
-    fn grounds_for(&self, before: &State, decision: &Decision) -> Grounds {
-        let uid = self.canary.uid().unwrap_or_default();
-        let is_guarded = decision.state != *before;
-        let of_effect = |effect: &Effect| match effect {
-            Effect::Ask {
-                probe: Probe::Metrics { .. },
-                ..
-            } => Grounds::Known,
-            Effect::Ask { key, .. } if is_guarded || self.context.desk.has(&uid, key) => {
-                Grounds::Known
-            }
-            Effect::SetSplit { .. } if is_guarded => Grounds::Pods,
-            Effect::Ask { .. }
-            | Effect::SetSplit { .. }
-            | Effect::Prepare
-            | Effect::CreatePrimary { .. }
-            | Effect::Route { .. }
-            | Effect::ScaleCanary { .. }
-            | Effect::PromotePrimary { .. }
-            | Effect::RestorePrimary { .. }
-            | Effect::MarkPrimary { .. }
-            | Effect::GiveBack => Grounds::Fresh,
-        };
-        let of_events = if is_guarded || decision.events.is_empty() {
-            Grounds::Known
-        } else {
-            Grounds::Fresh
-        };
-        let of_effects = decision.effects.iter().map(of_effect).max();
-        of_effects.unwrap_or(Grounds::Known).max(of_events)
-    }
-
-    /// What need not be read in this round.
-    fn known(&self, grounds: Grounds, state: &State) -> Known {
-        let known = self
-            .context
-            .memory
-            .recollect(&self.reference, self.canary.metadata.generation);
-        // Cookies of another run make other routes of the same object.
-        let is_bound = self.plan.route.affinity.is_some();
-        match grounds {
-            Grounds::Known if !is_bound && !state.is_foreign() => known,
-            Grounds::Pods if !is_bound && !state.is_foreign() => known.without_pods(),
-            Grounds::Known | Grounds::Pods | Grounds::Fresh => Known::default(),
-        }
-    }
-
     /// Goes on from the Canary as it is now, and from nothing else that is known.
     async fn start_anew(&mut self) -> Result<Round> {
-        let generation = self.canary.metadata.generation;
+        let (uid, generation) = (self.canary.uid(), self.canary.metadata.generation);
         let name = self.canary.name_any();
         let canary = self.api.get_opt(&name).await;
         let Some(canary) = canary.map_err(|source| Error::Fetch(source.into()))? else {
-            self.context.leave(&self.reference, self.canary.uid());
+            self.context.leave(&self.reference, uid);
             return Ok(Round::Last(Action::await_change()));
         };
-        self.context.memory.wrote(&self.reference, &canary);
+        if canary.uid() != uid {
+            // Another one has its name: nothing that is known is of it.
+            self.context.leave(&self.reference, uid);
+            return Ok(Round::Last(Action::requeue(Duration::ZERO)));
+        }
+        self.context.memory.keep(&self.reference, &canary);
         self.canary = canary;
         self.is_current = true;
         Ok(if self.canary.metadata.generation == generation {
@@ -254,9 +222,7 @@ impl<'a> Look<'a> {
     fn forget_changed(&self, effects: &[Effect]) {
         let memory = &self.context.memory;
         let only_weights = |effect: &Effect| matches!(effect, Effect::SetSplit { .. });
-        if effects.iter().all(only_weights) {
-            memory.forget(&self.reference, Part::Routes);
-        } else {
+        if !effects.iter().all(only_weights) {
             memory.forget_all(&self.reference);
         }
     }
@@ -278,15 +244,10 @@ impl<'a> Look<'a> {
         deleting: bool,
         state: &State,
         known: Known,
+        briefing: Option<&Cluster>,
     ) -> Result<World> {
-        let observer = Observer {
-            client: &self.context.client,
-            workload: self.context.workloads.of(self.plan.kind),
-            router: self.context.routers.of(self.plan.route.provider),
-            plan: &self.plan,
-            invalid: self.invalid.as_deref(),
-            incumbent: Incumbent::Heeded,
-        };
+        let cluster = briefing.unwrap_or(&self.context.cluster);
+        let observer = cluster.observer(&self.plan, self.invalid.as_deref(), Incumbent::Heeded);
         let observed = Box::pin(observer.observe(heard, deleting, state, known)).await;
         let (world, sight) = observed.map_err(Error::Observe)?;
         self.context.memory.learn(&self.reference, &sight);
@@ -367,10 +328,19 @@ impl<'a> Look<'a> {
             .await
         {
             Ok(stored) => {
-                self.context.memory.wrote(&self.reference, &stored);
+                let keeps = |canary: &Canary| {
+                    let status = canary.status.as_ref();
+                    status.is_some_and(|status| status.rollout.is_some())
+                };
+                let is_dropped = keeps(&canary) && !keeps(&stored);
+                self.context.memory.keep(&self.reference, &stored);
                 self.canary = stored;
                 self.is_current = true;
-                Ok(true)
+                if is_dropped {
+                    Err(Error::Dropped)
+                } else {
+                    Ok(true)
+                }
             }
             Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
             Err(source) => Err(Error::StoreStatus(source.into())),
@@ -383,13 +353,7 @@ impl<'a> Look<'a> {
         world: &World,
         now: Timestamp,
     ) -> Result<Progress> {
-        let executor = Executor {
-            client: &self.context.client,
-            workload: self.context.workloads.of(self.plan.kind),
-            router: self.context.routers.of(self.plan.route.provider),
-            plan: &self.plan,
-            world,
-        };
+        let executor = self.context.cluster.executor(&self.plan, world);
         let mut progress = Progress::Waiting;
         for effect in &decision.effects {
             if let Effect::Ask { key, probe } = effect {
@@ -402,7 +366,12 @@ impl<'a> Look<'a> {
                 return Ok(Progress::Fought(note));
             }
             match executor.execute(effect).await {
-                Ok(()) => progress = Progress::Made,
+                Ok(routes) => {
+                    progress = Progress::Made;
+                    if let Some(routes) = routes {
+                        self.context.memory.wrote_routes(&self.reference, routes);
+                    }
+                }
                 Err(error) if error.is_stale() => return Ok(Progress::Stale),
                 Err(error) => return Err(Error::Execute(error)),
             }
@@ -542,17 +511,6 @@ impl<'a> Look<'a> {
             }
         }
     }
-}
-
-/// What a round relies on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Grounds {
-    /// What is known, as long as no watch has told of a change.
-    Known,
-    /// The same, with workloads and endpoints as they have just been read.
-    Pods,
-    /// What has just been read.
-    Fresh,
 }
 
 /// What follows a round.

@@ -56,7 +56,7 @@ struct Outcome {
 #[derive(Clone, Debug, EncodeLabelSet, PartialEq, Eq, Hash)]
 struct Info {
     version: &'static str,
-    mesh_provider: &'static str,
+    mesh_provider: String,
 }
 
 type Float = Gauge<f64, AtomicU64>;
@@ -81,8 +81,8 @@ struct Known {
 }
 
 impl Metrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
+    /// Registers the metrics of a process whose Canaries have `provider` where they name none.
+    pub fn register(registry: &mut Registry, provider: &str) -> Self {
         let metrics = Self {
             status: Family::default(),
             total: Family::default(),
@@ -96,7 +96,7 @@ impl Metrics {
         let info: Family<Info, Gauge> = Family::default();
         info.get_or_create(&Info {
             version: env!("CARGO_PKG_VERSION"),
-            mesh_provider: "istio",
+            mesh_provider: provider.to_owned(),
         })
         .set(1);
         registry.register("flagger_info", "Version of the controller", info);

@@ -9,14 +9,12 @@ use fairlead_runtime::report;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::execute::Executor;
-use super::observe::{Observer, World};
+use super::cluster::Cluster;
+use super::observe::World;
 use super::status;
 use super::takeover::Incumbent;
 use super::validate::Validated;
 use crate::dry_run::{self, Write};
-use crate::router::Routers;
-use crate::workload::Workloads;
 
 /// The revision that a release to come has.
 const NEXT: &str = "next";
@@ -68,28 +66,15 @@ pub async fn preview(
     let mut plan = plan.clone();
     plan.route.follow(&state);
     let (trying, writes) = dry_run::client(client.clone());
-    let (workloads, routers) = (Workloads::new(&trying), Routers::new(&trying));
-    let observer = Observer {
-        client: &trying,
-        workload: workloads.of(plan.kind),
-        router: routers.of(plan.route.provider),
-        plan: &plan,
-        invalid: None,
-        incumbent: Incumbent::Heeded,
-    };
+    let trying = Cluster::new(trying);
+    let observer = trying.observer(&plan, None, Incumbent::Heeded);
     let world = Box::pin(observer.world(&state)).await;
     let world = world.map_err(|error| report(&error).to_string())?;
     let (scenes, waits) = play(&plan, &state, &world, now);
     if let Some(last) = scenes.last() {
         plan.route.follow(&last.decision.state);
     }
-    let executor = Executor {
-        client: &trying,
-        workload: workloads.of(plan.kind),
-        router: routers.of(plan.route.provider),
-        plan: &plan,
-        world: &world,
-    };
+    let executor = trying.executor(&plan, &world);
     let mut changes: Vec<Change> = Vec::new();
     let mut troubles = Vec::new();
     let mut freshness = Freshness::Fresh;
@@ -157,8 +142,9 @@ fn first_of_each(scenes: &[Scene], world: &World) -> Vec<Effect> {
                 revision: real(revision),
                 keeping: keeping.clone(),
             },
-            Effect::CreatePrimary { revision } => Effect::CreatePrimary {
+            Effect::CreatePrimary { revision, replicas } => Effect::CreatePrimary {
                 revision: real(revision),
+                replicas: *replicas,
             },
             other => other.clone(),
         });

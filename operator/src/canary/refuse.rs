@@ -7,12 +7,13 @@ use fairlead_runtime::clock;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::events::Trouble;
 use super::look::micros;
-use super::{Context, Error, FIELD_MANAGER, Guarded, Result, cleanup, status};
+use super::{Context, Error, FIELD_MANAGER, Guarded, HELD_POLL, Result, cleanup, status};
 
 impl Context {
     /// Refuses a Canary that is readable.
@@ -23,10 +24,19 @@ impl Context {
         trouble: Trouble,
         note: String,
     ) -> Result<Action> {
+        let name = canary.name_any();
+        let namespace = canary.namespace().unwrap_or_default();
+        self.memory
+            .release(&ObjectRef::new(&name).within(&namespace));
         if canary.metadata.deletion_timestamp.is_some() {
             cleanup::let_go(api, &canary).await?;
             return Ok(Action::await_change());
         }
+        let next = match trouble {
+            // The other one may be changed, or go, without anything of this one being touched.
+            Trouble::TargetTaken => Action::requeue(HELD_POLL),
+            _ => Action::await_change(),
+        };
         let mut status = canary.status.clone().unwrap_or_default();
         let report = status::Report {
             message: &note,
@@ -37,7 +47,7 @@ impl Context {
         };
         status::conclude(&mut status, &report);
         if canary.status.as_ref() == Some(&status) {
-            return Ok(Action::await_change());
+            return Ok(next);
         }
         let mut refused = canary.clone();
         refused.status = Some(status);
@@ -45,11 +55,11 @@ impl Context {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        api.replace_status(&canary.name_any(), &params, &refused)
+        api.replace_status(&name, &params, &refused)
             .await
             .map_err(|source| Error::StoreStatus(source.into()))?;
         self.teller.warn(&canary, trouble, note).await;
-        Ok(Action::await_change())
+        Ok(next)
     }
 
     /// Refuses an object that is not even a Canary by its types.
@@ -57,7 +67,7 @@ impl Context {
         let resource = ApiResource::erase::<Canary>(&());
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &namespace, &resource);
+            Api::namespaced_with(self.cluster.client.clone(), &namespace, &resource);
         if object.meta().deletion_timestamp.is_some() {
             cleanup::let_go(&api, object).await?;
             return Ok(Action::await_change());

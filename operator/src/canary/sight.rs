@@ -30,6 +30,14 @@ pub(super) enum Part {
     Configs,
 }
 
+/// What a watch has told of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) part: Part,
+    /// The version of the object that changed.
+    pub(super) version: Option<String>,
+}
+
 /// Everything that a look reads.
 #[derive(Clone, Debug)]
 pub(super) struct Sight {
@@ -73,8 +81,36 @@ impl Known {
         self
     }
 
+    /// Takes a part out that was read before a change.
+    pub(super) fn forget_before(&mut self, change: &Change) {
+        if !self.is_of(change) {
+            self.forget(change.part);
+        }
+    }
+
+    /// Whether a part was read at the very version that a change tells of; no two objects share one.
+    fn is_of(&self, Change { part, version }: &Change) -> bool {
+        let Some(version) = version else { return false };
+        match part {
+            Part::Routes => {
+                let routes = self.routes.as_ref();
+                routes.is_some_and(|routes| routes.version.as_ref() == Some(version))
+            }
+            Part::Workloads => self.workloads.as_ref().is_some_and(|pair| {
+                let mut both = [&pair.target, &pair.primary].into_iter().flatten();
+                both.any(|one| one.resource_version == *version)
+            }),
+            Part::Endpoints | Part::Objects | Part::Scalers | Part::Configs => false,
+        }
+    }
+
+    /// Puts the routes in.
+    pub(super) fn set_routes(&mut self, routes: Routes) {
+        self.routes = Some(routes);
+    }
+
     /// Takes a part out.
-    pub(super) fn forget(&mut self, part: Part) {
+    fn forget(&mut self, part: Part) {
         match part {
             Part::Workloads => self.workloads = None,
             Part::Routes => self.routes = None,

@@ -48,6 +48,8 @@ pub(super) fn load(status: &CanaryStatus) -> State {
     State {
         phase: status.phase.and_then(phase),
         promoted: rollout.promoted_revision.map(Revision),
+        primary_replicas: rollout.primary_replicas,
+        primary_lost: rollout.primary_lost,
         refused: load_refused(rollout.refused_revision, rollout.also_refused),
         kept: rollout.kept_revisions.into_iter().map(Revision).collect(),
         run: rollout.run.map(load_run),
@@ -138,6 +140,8 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
     status.last_handled = last.map(|command| command.token.clone());
     status.rollout = Some(RolloutStatus {
         promoted_revision: state.promoted.clone().map(|revision| revision.0),
+        primary_replicas: state.primary_replicas,
+        primary_lost: state.primary_lost,
         refused_revision: refused.next(),
         also_refused: refused.collect(),
         kept_revisions: state.kept.iter().map(|one| one.0.clone()).collect(),
@@ -167,12 +171,13 @@ pub(super) fn store(status: &mut CanaryStatus, state: &State, now: Timestamp) {
     }
 }
 
-/// Whether more than the counts of a comparison differ.
+/// Whether more differs than the counts of a comparison, and the size that others give a primary.
 fn is_transition(before: &CanaryStatus, after: &CanaryStatus) -> bool {
     let bare = |status: &CanaryStatus| {
         let mut status = status.clone();
         if let Some(rollout) = &mut status.rollout {
             rollout.judgement.clear();
+            rollout.primary_replicas = None;
             if let Some(run) = &mut rollout.run {
                 run.record = None;
             }
@@ -398,6 +403,8 @@ mod tests {
         let now = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
         State {
             phase: Some(Phase::Progressing),
+            primary_replicas: Some(3),
+            primary_lost: true,
             promoted: Some(Revision("a".to_owned())),
             refused: vec![Revision("b".to_owned()), Revision("d".to_owned())],
             kept: vec![Revision("d".to_owned()), Revision("e".to_owned())],

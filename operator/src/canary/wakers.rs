@@ -5,20 +5,18 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
 use super::directory::Directory;
 use super::memory::Memory;
 use super::sight::Part;
-use super::{Guarded, Reference, pods};
+use super::{Reference, pods};
 
 /// What the mappings from objects to Canaries are made of.
 #[derive(Clone)]
 pub(super) struct Wakers {
     pub(super) directory: Arc<Directory>,
     pub(super) memory: Arc<Memory>,
-    pub(super) store: Store<Guarded>,
 }
 
 impl Wakers {
@@ -30,7 +28,7 @@ impl Wakers {
         move |object| {
             let (namespace, name) = place(&object);
             let found = wakers.directory.of_workload(&namespace, &name);
-            wakers.forget(found, Part::Workloads)
+            wakers.forget(found, Part::Workloads, &object)
         }
     }
 
@@ -42,7 +40,7 @@ impl Wakers {
         move |object| {
             let (namespace, name) = place(&object);
             let found = wakers.directory.of_scaler(&namespace, &name);
-            wakers.forget(found, Part::Scalers)
+            wakers.forget(found, Part::Scalers, &object)
         }
     }
 
@@ -54,7 +52,8 @@ impl Wakers {
         move |object| {
             let (namespace, name) = place(&object);
             let found = wakers.directory.of_service(&namespace, &name);
-            wakers.forget(wakers.forget(found, Part::Objects), Part::Workloads)
+            let found = wakers.forget(found, Part::Objects, &object);
+            wakers.forget(found, Part::Workloads, &object)
         }
     }
 
@@ -66,7 +65,8 @@ impl Wakers {
         let wakers = self.clone();
         move |object| {
             let (namespace, name) = place(&object);
-            wakers.forget(wakers.directory.of_service(&namespace, &name), part)
+            let found = wakers.directory.of_service(&namespace, &name);
+            wakers.forget(found, part, &object)
         }
     }
 
@@ -79,7 +79,7 @@ impl Wakers {
             let namespace = slice.namespace().unwrap_or_default();
             let service = slice.labels().get(pods::SERVICE_NAME);
             let found = service.map(|service| wakers.directory.of_service(&namespace, service));
-            wakers.forget(found.unwrap_or_default(), Part::Endpoints)
+            wakers.forget(found.unwrap_or_default(), Part::Endpoints, &slice)
         }
     }
 
@@ -102,25 +102,22 @@ impl Wakers {
         let wakers = self.clone();
         move |object| {
             let (namespace, name) = place(&object);
-            let key = format!("{kind}/{name}");
-            let state = wakers.store.state();
-            let readable = state.iter().filter_map(|canary| canary.0.as_ref().ok());
-            let found = readable
-                .filter(|canary| {
-                    let status = canary.status.as_ref();
-                    canary.namespace().as_ref() == Some(&namespace)
-                        && status.is_some_and(|status| status.tracked_configs.contains_key(&key))
-                })
-                .map(|canary| ObjectRef::new(&canary.name_any()).within(&namespace))
-                .collect();
-            wakers.forget(found, Part::Configs)
+            let config = format!("{kind}/{name}");
+            let found = wakers.directory.of_config(&namespace, &config);
+            wakers.forget(found, Part::Configs, &object)
         }
     }
 
-    /// What Canaries know of a part is out of date.
-    fn forget(&self, canaries: Vec<Reference>, part: Part) -> Vec<Reference> {
+    /// What Canaries know of a part is out of date, unless they know `object` as it is now.
+    fn forget(
+        &self,
+        canaries: Vec<Reference>,
+        part: Part,
+        object: &impl ResourceExt,
+    ) -> Vec<Reference> {
+        let version = object.resource_version();
         for canary in &canaries {
-            self.memory.forget(canary, part);
+            self.memory.forget(canary, part, version.as_deref());
         }
         canaries
     }

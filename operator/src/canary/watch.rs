@@ -23,6 +23,8 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use super::briefing::Briefings;
+use super::cluster::Cluster;
 use super::desk::Desk;
 use super::directory::Directory;
 use super::events::Teller;
@@ -40,9 +42,8 @@ use crate::analysis::webhook::Webhooks;
 use crate::context;
 use crate::notify;
 use crate::outgoing::Outgoing;
-use crate::router::{self, Routers};
+use crate::router;
 use crate::trace::Tracer;
-use crate::workload::Workloads;
 use crate::workload::autoscaler::Kind as Scaler;
 
 /// Starts the Canary controller, and the queue of its messages.
@@ -97,11 +98,10 @@ pub fn spawn(
     let wakers = Wakers {
         directory: Arc::clone(&directory),
         memory: Arc::clone(&memory),
-        store: reader.clone(),
     };
     let controller = watches(controller, &scope, &wakers);
     let context = Arc::new(Context {
-        client: base.client.clone(),
+        cluster: Cluster::new(base.client.clone()),
         store: reader,
         directory: Arc::clone(&directory),
         limits: limits(base),
@@ -109,13 +109,12 @@ pub fn spawn(
         sources,
         desk,
         memory,
-        line: Line::default(),
+        briefings: Briefings::default(),
+        line: Line::new(base.shutdown.clone()),
         fights: Fights::default(),
         teller,
         tracer,
         metrics: metrics.clone(),
-        workloads: Workloads::new(&base.client),
-        routers: Routers::new(&base.client),
     });
     let options = run::Options {
         name: "canary",

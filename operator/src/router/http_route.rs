@@ -59,6 +59,26 @@ fn describe(plan: &RoutePlan) -> String {
     format!("HTTPRoute `{}/{}`", plan.namespace, plan.apex)
 }
 
+/// What an HTTPRoute holds.
+fn read(plan: &RoutePlan, found: &DynamicObject) -> Routes {
+    let routes = if is_ours(found, &plan.owner) {
+        build::read(plan, found)
+    } else {
+        Routes {
+            conflict: Some(format!(
+                "`spec.service.name`: {} is not ours; remove it, or give the Canary another name",
+                describe(plan)
+            )),
+            ..Routes::default()
+        }
+    };
+    Routes {
+        acked: is_accepted(found),
+        version: found.resource_version(),
+        ..routes
+    }
+}
+
 impl Router for HttpRoutes {
     fn read<'a>(&'a self, plan: &'a RoutePlan) -> BoxFuture<'a, Result<Routes, Error>> {
         Box::pin(async move {
@@ -67,26 +87,7 @@ impl Router for HttpRoutes {
                 object: describe(plan),
                 source: source.into(),
             })?;
-            let Some(found) = found else {
-                return Ok(Routes::default());
-            };
-            let routes = if is_ours(&found, &plan.owner) {
-                build::read(plan, &found)
-            } else {
-                Routes {
-                    conflict: Some(format!(
-                        "`spec.service.name`: {} is not ours; remove it, or give the Canary \
-                         another name",
-                        describe(plan)
-                    )),
-                    ..Routes::default()
-                }
-            };
-            Ok(Routes {
-                acked: is_accepted(&found),
-                version: found.resource_version(),
-                ..routes
-            })
+            Ok(found.map_or_else(Routes::default, |found| read(plan, &found)))
         })
     }
 
@@ -95,7 +96,7 @@ impl Router for HttpRoutes {
         plan: &'a RoutePlan,
         split: Split,
         seen: &'a Routes,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<Routes, Error>> {
         Box::pin(async move {
             let object = build::build(plan, version(plan), split, seen.version.as_deref());
             let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -103,10 +104,11 @@ impl Router for HttpRoutes {
                 .api(plan)
                 .patch(&plan.apex, &params, &Patch::Apply(object))
                 .await;
-            patched.map(drop).map_err(|source| Error::Write {
+            let written = patched.map_err(|source| Error::Write {
                 object: describe(plan),
                 source: source.into(),
-            })
+            })?;
+            Ok(read(plan, &written))
         })
     }
 

@@ -61,19 +61,23 @@ impl VirtualServices {
         plan: &RoutePlan,
         params: &PatchParams,
         patch: &Patch<P>,
-    ) -> Result<(), Error> {
+    ) -> Result<DynamicObject, Error> {
         let patched = self
             .api(&plan.namespace)
             .patch(&plan.apex, params, patch)
             .await;
-        patched.map(drop).map_err(|source| Error::Write {
+        patched.map_err(|source| Error::Write {
             object: describe(plan),
             source: source.into(),
         })
     }
 
     /// Writes the routes to the apex in a VirtualService that is not ours.
-    async fn patch_adopted(&self, plan: &RoutePlan, patch: json_patch::Patch) -> Result<(), Error> {
+    async fn patch_adopted(
+        &self,
+        plan: &RoutePlan,
+        patch: json_patch::Patch,
+    ) -> Result<DynamicObject, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -82,24 +86,27 @@ impl VirtualServices {
     }
 }
 
+/// What a VirtualService holds.
+fn read(plan: &RoutePlan, found: DynamicObject) -> Routes {
+    let is_ours = is_ours(&found, &plan.owner);
+    let routes = if is_ours {
+        created::read(plan, &found)
+    } else {
+        adopted::read(plan, &found)
+    };
+    Routes {
+        acked: is_acked(&found),
+        version: found.resource_version(),
+        foreign: (!is_ours).then(|| Box::new(found)),
+        ..routes
+    }
+}
+
 impl Router for VirtualServices {
     fn read<'a>(&'a self, plan: &'a RoutePlan) -> BoxFuture<'a, Result<Routes, Error>> {
         Box::pin(async move {
-            let Some(found) = self.find(plan).await? else {
-                return Ok(Routes::default());
-            };
-            let is_ours = is_ours(&found, &plan.owner);
-            let routes = if is_ours {
-                created::read(plan, &found)
-            } else {
-                adopted::read(plan, &found)
-            };
-            Ok(Routes {
-                acked: is_acked(&found),
-                version: found.resource_version(),
-                foreign: (!is_ours).then(|| Box::new(found)),
-                ..routes
-            })
+            let found = self.find(plan).await?;
+            Ok(found.map_or_else(Routes::default, |found| read(plan, found)))
         })
     }
 
@@ -108,15 +115,18 @@ impl Router for VirtualServices {
         plan: &'a RoutePlan,
         split: Split,
         seen: &'a Routes,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    ) -> BoxFuture<'a, Result<Routes, Error>> {
         Box::pin(async move {
-            if let Some(found) = &seen.foreign {
-                let patch = adopted::patch(plan, found, split, seen.version.as_deref())?;
-                return self.patch_adopted(plan, patch).await;
-            }
-            let object = created::build(plan, split, seen.version.as_deref());
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            self.patch(plan, &params, &Patch::Apply(object)).await
+            let version = seen.version.as_deref();
+            let written = if let Some(found) = &seen.foreign {
+                let patch = adopted::patch(plan, found, split, version)?;
+                self.patch_adopted(plan, patch).await?
+            } else {
+                let object = created::build(plan, split, version);
+                let params = PatchParams::apply(FIELD_MANAGER).force();
+                self.patch(plan, &params, &Patch::Apply(object)).await?
+            };
+            Ok(read(plan, written))
         })
     }
 
@@ -127,7 +137,7 @@ impl Router for VirtualServices {
             };
             if !is_ours(&found, &plan.owner) {
                 return match adopted::restore(plan, &found) {
-                    Some(patch) => self.patch_adopted(plan, patch).await,
+                    Some(patch) => self.patch_adopted(plan, patch).await.map(drop),
                     None => Ok(()),
                 };
             }

@@ -150,8 +150,8 @@ async fn a_long_answer_is_cut() {
 async fn call_with_secret(held: &'static [&'static str]) -> (Vec<Verdict>, Server) {
     let server = Server::start(|_| Server::answer(403, "you are t0ken? no")).await;
     let turn = std::sync::atomic::AtomicUsize::new(0);
-    let client = cluster(move |path| {
-        assert_eq!(path, "/api/v1/namespaces/test/secrets/gate");
+    let client = cluster(move |uri| {
+        assert_eq!(uri.path(), "/api/v1/namespaces/test/secrets/gate");
         let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let data: serde_json::Value = serde_json::from_str(held[turn]).ok()?;
         Some(json!({
