@@ -158,10 +158,8 @@ fn cure(canary: &Canary, status: &CanaryStatus) -> Option<String> {
                 None => "put the Canary right, as the message says".to_owned(),
             },
             "Unreadable" => "put the Canary right, as the message says".to_owned(),
-            "TargetTaken" => format!(
-                "delete one of the two Canaries of {} `{}`, or give this one another target",
-                target.kind, target.name
-            ),
+            // Such messages end with the fix.
+            "TargetTaken" => stalled.message.rsplit_once(": ")?.1.to_owned(),
             "FieldFought" => {
                 "leave that field out where it is set, or let only one of them set it".to_owned()
             }
@@ -257,10 +255,11 @@ mod tests {
             next("Stalled", "InvalidSpec", field),
             "put `spec.analysis.threshold` of the Canary right, as the message says"
         );
-        let taken = next("Stalled", "TargetTaken", "Canary `other` has the target");
-        assert!(
-            taken.starts_with("delete one of the two Canaries"),
-            "{taken}"
+        let taken = "Deployment `web` belongs to Canary `other`, which was there first: delete one of \
+                     the two Canaries";
+        assert_eq!(
+            next("Stalled", "TargetTaken", taken),
+            "delete one of the two Canaries"
         );
         let absent = next(
             "Ready",
