@@ -75,6 +75,27 @@ pub(crate) struct Workload {
 /// What a version of an object tells.
 type Reading = Box<dyn Fn(&DynamicObject, Life) -> Option<Fact> + Send + Sync>;
 
+/// The kinds that are recorded, and what their versions tell.
+fn readings() -> Vec<(ApiResource, Reading)> {
+    let mut readings: Vec<(ApiResource, Reading)> = vec![
+        (routes_resource(), Box::new(|one, _| istio_route(one))),
+        (
+            gateway_routes_resource(),
+            Box::new(|one, _| gateway_route(one)),
+        ),
+        (slice_resource(), Box::new(|one, _| endpoints(one))),
+        (
+            ApiResource::erase::<Canary>(&()),
+            Box::new(|one, _| phase(one)),
+        ),
+    ];
+    readings.extend(Target::ALL.map(|kind| {
+        let reading: Reading = Box::new(move |one, life| workload(kind, one, life));
+        (kind.resource(), reading)
+    }));
+    readings
+}
+
 /// Watches the whole cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
@@ -87,28 +108,10 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Records until dropped.
     pub(crate) async fn record(self, client: Client) {
-        let follow = |resource: ApiResource, fact: Reading| {
+        let followed = readings().into_iter().map(|(resource, fact)| {
             let api = Api::all_with(client.clone(), &resource);
             self.follow(api, resource.plural, fact)
-        };
-        let mut followed = vec![
-            follow(routes_resource(), Box::new(|one, _| istio_route(one))),
-            follow(
-                gateway_routes_resource(),
-                Box::new(|one, _| gateway_route(one)),
-            ),
-            follow(slice_resource(), Box::new(|one, _| endpoints(one))),
-            follow(
-                ApiResource::erase::<Canary>(&()),
-                Box::new(|one, _| phase(one)),
-            ),
-        ];
-        followed.extend(Target::ALL.map(|kind| {
-            follow(
-                kind.resource(),
-                Box::new(move |one, life| workload(kind, one, life)),
-            )
-        }));
+        });
         if let Err(error) = try_join_all(followed).await {
             *self.broken.lock() = Some(error.to_string());
         }
@@ -191,14 +194,7 @@ impl History {
     /// Returns once all that the API server holds of the namespace by now is recorded: each kind has
     /// a watch of its own, and any of them may be behind what was seen by another way.
     pub(crate) async fn settled(&self, client: &Client) -> Result<()> {
-        let mut kinds = vec![
-            routes_resource(),
-            gateway_routes_resource(),
-            slice_resource(),
-            ApiResource::erase::<Canary>(&()),
-        ];
-        kinds.extend(Target::ALL.map(Target::resource));
-        for kind in kinds {
+        for (kind, _) in readings() {
             let api: Api<DynamicObject> =
                 Api::namespaced_with(client.clone(), &self.namespace, &kind);
             let list = api.list(&ListParams::default()).await?;

@@ -11,7 +11,8 @@ const SHARE: u16 = 500;
 /// Processes whose shares differ.
 const SHARES: u16 = 20;
 
-/// A port that nobody listens on, and that was not given out before; with loopback's address.
+/// A port that nobody listens on, with loopback's address. A process is given the same one again
+/// after 500 others only.
 pub fn free() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let share = u16::try_from(std::process::id() % u32::from(SHARES)).unwrap_or_default();

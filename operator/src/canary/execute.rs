@@ -91,28 +91,24 @@ impl Executor<'_> {
     /// Changes the cluster; questions are not asked here. Tells how the routes are after a change
     /// of nothing but them.
     pub(super) async fn execute(&self, effect: &Effect) -> Result<Option<Routes>, Error> {
-        if let Effect::SetSplit { to, .. } = effect {
-            let (plan, seen) = (&self.plan.route, &self.world.routes);
-            return Ok(Some(self.router.write(plan, *to, seen).await?));
-        }
-        self.carry_out(effect).await?;
-        Ok(None)
-    }
-
-    async fn carry_out(&self, effect: &Effect) -> Result<(), Error> {
         match effect {
-            Effect::Prepare => self.prepare().await,
-            Effect::CreatePrimary { revision, replicas } => {
-                self.create_primary(revision, *replicas).await
+            Effect::SetSplit { to, .. } => {
+                let (plan, seen) = (&self.plan.route, &self.world.routes);
+                return Ok(Some(self.router.write(plan, *to, seen).await?));
             }
-            Effect::Route { split } => self.route(*split).await,
-            Effect::ScaleCanary { replicas } => self.scale(*replicas).await,
-            Effect::PromotePrimary { revision, keeping } => self.promote(revision, keeping).await,
-            Effect::RestorePrimary { revision, keeping } => self.restore(revision, keeping).await,
-            Effect::MarkPrimary { revision } => self.mark(revision).await,
-            Effect::GiveBack => self.give_back().await,
-            Effect::SetSplit { .. } | Effect::Ask { .. } => Ok(()),
+            Effect::Prepare => self.prepare().await?,
+            Effect::CreatePrimary { revision, replicas } => {
+                self.create_primary(revision, *replicas).await?;
+            }
+            Effect::Route { split } => self.route(*split).await?,
+            Effect::ScaleCanary { replicas } => self.scale(*replicas).await?,
+            Effect::PromotePrimary { revision, keeping } => self.promote(revision, keeping).await?,
+            Effect::RestorePrimary { revision, keeping } => self.restore(revision, keeping).await?,
+            Effect::MarkPrimary { revision } => self.mark(revision).await?,
+            Effect::GiveBack => self.give_back().await?,
+            Effect::Ask { .. } => {}
         }
+        Ok(None)
     }
 
     async fn prepare(&self) -> Result<(), Error> {

@@ -24,7 +24,20 @@ impl Look<'_> {
     /// if what it asks and tells follows a write that the Canary's version guards; nor does it to
     /// read metrics once more. A change of weights is guarded by both objects' versions: only what
     /// pods can take must have been read just now.
-    pub(super) fn grounds_for(&self, before: &State, decision: &Decision) -> Grounds {
+    ///
+    /// Where lists were relied on, what a watch has told since they were made was not looked at: that
+    /// does for waiting and for questions to metrics.
+    pub(super) fn grounds_for(
+        &self,
+        before: &State,
+        decision: &Decision,
+        is_briefed: bool,
+    ) -> Grounds {
+        let least = if is_briefed {
+            Grounds::Pods
+        } else {
+            Grounds::Known
+        };
         let uid = self.canary.uid().unwrap_or_default();
         let is_guarded = decision.state != *before;
         let of_effect = |effect: &Effect| match effect {
@@ -32,9 +45,7 @@ impl Look<'_> {
                 probe: Probe::Metrics { .. },
                 ..
             } => Grounds::Known,
-            Effect::Ask { key, .. } if is_guarded || self.context.desk.has(&uid, key) => {
-                Grounds::Known
-            }
+            Effect::Ask { key, .. } if is_guarded || self.context.desk.has(&uid, key) => least,
             Effect::SetSplit { .. } if is_guarded => Grounds::Pods,
             Effect::Ask { .. }
             | Effect::SetSplit { .. }
@@ -47,13 +58,21 @@ impl Look<'_> {
             | Effect::MarkPrimary { .. }
             | Effect::GiveBack => Grounds::Fresh,
         };
-        let of_events = if is_guarded || decision.events.is_empty() {
+        let of_events = match (decision.events.is_empty(), is_guarded) {
+            (true, _) => Grounds::Known,
+            (false, true) => least,
+            (false, false) => Grounds::Fresh,
+        };
+        let of_phase = if decision.state.phase == before.phase {
             Grounds::Known
         } else {
-            Grounds::Fresh
+            least
         };
         let of_effects = decision.effects.iter().map(of_effect).max();
-        of_effects.unwrap_or(Grounds::Known).max(of_events)
+        of_effects
+            .unwrap_or(Grounds::Known)
+            .max(of_events)
+            .max(of_phase)
     }
 
     /// What need not be read in this round.
@@ -74,15 +93,4 @@ impl Look<'_> {
         // Cookies of another run make other routes of the same object.
         self.plan().route.affinity.is_none() && !state.is_foreign()
     }
-}
-
-/// Whether a decision leads to questions to metrics at most, and to nothing that people are told.
-pub(super) fn only_asks(before: &State, decision: &Decision) -> bool {
-    let asks_metrics = |effect: &Effect| {
-        let question = |probe: &Probe| matches!(probe, Probe::Metrics { .. });
-        matches!(effect, Effect::Ask { probe, .. } if question(probe))
-    };
-    decision.state.phase == before.phase
-        && decision.events.is_empty()
-        && decision.effects.iter().all(asks_metrics)
 }

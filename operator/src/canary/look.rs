@@ -20,7 +20,7 @@ use super::accept::{Accepted, remember};
 use super::cluster::Cluster;
 use super::desk::Reply;
 use super::fights::Field;
-use super::grounds::{Grounds, only_asks};
+use super::grounds::Grounds;
 use super::history::Moment;
 use super::measure::Check;
 use super::observe::{Heard, World};
@@ -138,11 +138,7 @@ impl<'a> Look<'a> {
         // pure
         let now = micros(clock::now());
         let decision = step(&self.plan.strategy, &before, &world.observation, now);
-        let mut needed = self.grounds_for(&before, &decision);
-        if briefing.is_some() && !only_asks(&before, &decision) {
-            // What has changed since the lists were made is known, and was not looked at.
-            needed = needed.max(Grounds::Pods);
-        }
+        let needed = self.grounds_for(&before, &decision, briefing.is_some());
         if needed > grounds {
             return match needed {
                 Grounds::Fresh => self.start_anew().await,
