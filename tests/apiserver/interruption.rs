@@ -37,6 +37,9 @@ struct Choice {
     /// One of so many cases.
     #[arg(long, env = "FAIRLEAD_SUITE_PACE", default_value_t = 1)]
     pace: usize,
+    /// Which of so many, counted from 0.
+    #[arg(long, env = "FAIRLEAD_SUITE_FIRST", default_value_t = 0)]
+    first: usize,
     /// Whether people also do something in between.
     #[arg(skip = true)]
     edits: bool,
@@ -47,6 +50,7 @@ async fn the_end_after_each_write_of_a_weighted_rollout_leads_to_the_same_end() 
     let choice = Choice {
         only: "Weighted Deployment after".to_owned(),
         pace: 1,
+        first: 0,
         edits: false,
     };
     play(Rollout::all(), &choice).await?.conclude()
@@ -60,6 +64,7 @@ async fn a_sample_of_interruptions_leads_to_the_same_end() -> Result<()> {
         only: String::new(),
         // What is done at each write comes in eights and sixteens: this meets all of it.
         pace: 27,
+        first: 0,
         edits: true,
     };
     play(rollouts, &choice).await?.conclude()
@@ -117,7 +122,8 @@ async fn play(rollouts: Vec<Rollout>, choice: &Choice) -> Result<Report> {
         }
     }
     cases.retain(|(rollout, interruption, _)| choice.holds(*rollout, *interruption));
-    let cases = cases.into_iter().step_by(choice.pace).enumerate();
+    let cases = cases.into_iter().skip(choice.first);
+    let cases = cases.step_by(choice.pace).enumerate();
     let mut played = stream::iter(cases)
         .map(|(number, (rollout, interruption, rehearsed))| {
             let stage = &stage;

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// One of so many cases.
     #[arg(long, default_value_t = 1)]
     pace: usize,
+    /// Which of so many, counted from 0: a long suite in parts.
+    #[arg(long, default_value_t = 0)]
+    first: usize,
 }
 
 /// Runs a suite, and says how long it took and where its counts are.
@@ -35,16 +38,18 @@ pub(crate) fn run(environment: &Environment, args: &Args) -> Result<()> {
     };
     step("build the operator", || {
         process::run(&mut test::cargo(
-            "build --workspace --bin fairlead-operator",
+            "build --profile quick --workspace --bin fairlead-operator",
         ))
     })?;
     step(name, || {
-        let arguments =
-            format!("test --workspace --test apiserver -- --ignored --nocapture {test}");
+        let arguments = format!(
+            "test --profile quick --workspace --test apiserver -- --ignored --nocapture {test}"
+        );
         process::run(
             test::cargo(&arguments)
                 .env("FAIRLEAD_SUITE_ONLY", &args.only)
-                .env("FAIRLEAD_SUITE_PACE", args.pace.to_string()),
+                .env("FAIRLEAD_SUITE_PACE", args.pace.to_string())
+                .env("FAIRLEAD_SUITE_FIRST", args.first.to_string()),
         )
     })?;
     let counts = cache::workspace().join(format!("target/suite/{name}.json"));

@@ -25,8 +25,14 @@ pub(super) enum Strategy {
     Approved,
     /// Steps of a list, and steps back in promotion.
     Listed,
+    /// Steps with rules of their own.
+    Staged,
+    /// Equal steps, and clients keep the version that they got.
+    Sticky,
     /// Matched requests, for some iterations (A/B).
     Matched,
+    /// Matched requests, and a rising share of the rest.
+    MatchedWeighted,
     /// No traffic until the end (blue/green).
     BlueGreen,
     /// The same with copies of requests.
@@ -105,14 +111,11 @@ impl Kind {
 }
 
 impl Rollout {
-    /// Every strategy with every workload and both outcomes, and some with a Service.
+    /// Every strategy with every kind of target and both outcomes.
     pub(super) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for strategy in Strategy::ALL {
-            for target in Target::ALL
-                .into_iter()
-                .filter(|target| strategy.is_of(*target))
-            {
+            for target in Target::ALL {
                 all.extend([Outcome::Promoted, Outcome::Failed].map(|outcome| Self {
                     strategy,
                     target,
@@ -152,7 +155,10 @@ impl Rollout {
             Strategy::Weighted | Strategy::Services | Strategy::Gateway => true,
             Strategy::Approved
             | Strategy::Listed
+            | Strategy::Staged
+            | Strategy::Sticky
             | Strategy::Matched
+            | Strategy::MatchedWeighted
             | Strategy::BlueGreen
             | Strategy::Mirrored
             | Strategy::Unanalysed => false,
@@ -192,8 +198,22 @@ impl Rollout {
     /// The canary's weights, each once.
     pub(super) const fn weights(self) -> &'static [u8] {
         match (self.strategy, self.outcome) {
-            (Strategy::Weighted | Strategy::Approved, Outcome::Promoted) => &[0, 40, 80, 0],
-            (Strategy::Weighted | Strategy::Approved, Outcome::Failed) => &[0, 40, 0],
+            (
+                Strategy::Weighted
+                | Strategy::Approved
+                | Strategy::Sticky
+                | Strategy::MatchedWeighted,
+                Outcome::Promoted,
+            ) => &[0, 40, 80, 0],
+            (
+                Strategy::Weighted
+                | Strategy::Approved
+                | Strategy::Sticky
+                | Strategy::MatchedWeighted,
+                Outcome::Failed,
+            ) => &[0, 40, 0],
+            (Strategy::Staged, Outcome::Promoted) => &[0, 20, 70, 0],
+            (Strategy::Staged, Outcome::Failed) => &[0, 20, 0],
             (Strategy::Listed, Outcome::Promoted) => &[0, 10, 60, 20, 0],
             (Strategy::Listed, Outcome::Failed) => &[0, 10, 0],
             (Strategy::Matched, _) => &[0, 100, 0],
@@ -215,11 +235,14 @@ impl Rollout {
 }
 
 impl Strategy {
-    pub(super) const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Weighted,
         Self::Approved,
         Self::Listed,
+        Self::Staged,
+        Self::Sticky,
         Self::Matched,
+        Self::MatchedWeighted,
         Self::BlueGreen,
         Self::Mirrored,
         Self::Unanalysed,
@@ -227,24 +250,22 @@ impl Strategy {
         Self::Gateway,
     ];
 
-    /// Whether this kind of target is released by it. What is special about a Service as target is
-    /// how its copies are made, which routes do not change: it has a few strategies.
-    const fn is_of(self, target: Target) -> bool {
-        match self {
-            Self::Weighted | Self::Matched | Self::Unanalysed | Self::Services => true,
-            Self::Approved | Self::Listed | Self::BlueGreen | Self::Mirrored | Self::Gateway => {
-                !matches!(target, Target::Service)
-            }
-        }
-    }
-
     /// Makes a quick Canary one with this strategy.
     pub(super) fn set(self, spec: &mut Value) {
         let own = match self {
             Self::Weighted | Self::Approved => json!({ "stepWeight": 40, "maxWeight": 80 }),
             Self::Listed => json!({ "stepWeights": [10, 60], "stepWeightPromotion": 40 }),
-            Self::Matched => json!({
-                "iterations": 2, "match": [{ "headers": { "x-user": { "exact": "insider" } } }],
+            Self::Staged => json!({ "steps": [
+                { "weight": 20, "duration": "200ms" },
+                { "weight": 70, "checks": ["request-success-rate"] },
+            ] }),
+            Self::Sticky => json!({
+                "stepWeight": 40, "maxWeight": 80,
+                "sessionAffinity": { "cookieName": "new", "primaryCookieName": "old" },
+            }),
+            Self::Matched => json!({ "iterations": 2, "match": insiders() }),
+            Self::MatchedWeighted => json!({
+                "stepWeight": 40, "maxWeight": 80, "match": insiders(), "weightScope": "Rest",
             }),
             Self::BlueGreen | Self::Services => json!({ "iterations": 2 }),
             Self::Mirrored => json!({ "iterations": 2, "mirror": true }),
@@ -266,11 +287,19 @@ impl Strategy {
             Self::Weighted
             | Self::Approved
             | Self::Listed
+            | Self::Staged
+            | Self::Sticky
             | Self::Matched
+            | Self::MatchedWeighted
             | Self::BlueGreen
             | Self::Mirrored => {}
         }
     }
+}
+
+/// Requests with a header.
+fn insiders() -> Value {
+    json!([{ "headers": { "x-user": { "exact": "insider" } } }])
 }
 
 impl fmt::Display for Rollout {

@@ -14,7 +14,7 @@ use crate::stage::Scene;
 /// The specs of all objects that matter, and what the Canary says of itself.
 pub(super) async fn draw(scene: &Scene) -> Result<Value> {
     let rule = GroupVersionKind::gvk("networking.istio.io", "v1", "DestinationRule");
-    let mut picture = Map::new();
+    let (mut picture, mut cookies) = (Map::new(), Vec::new());
     for resource in [
         scene.target.resource(),
         ApiResource::erase::<Service>(&()),
@@ -27,6 +27,9 @@ pub(super) async fn draw(scene: &Scene) -> Result<Value> {
             Api::namespaced_with(scene.client.clone(), &scene.namespace, &resource);
         for object in api.list(&ListParams::default()).await? {
             let name = format!("{} {}", resource.kind, object.name_any());
+            if resource.kind == "Canary" {
+                cookies.extend(self::cookies(&object.data["status"]));
+            }
             let shown = match resource.kind.as_str() {
                 "Canary" => status(&object.data["status"]),
                 "Service" => without_addresses(object.data["spec"].clone()),
@@ -35,7 +38,44 @@ pub(super) async fn draw(scene: &Scene) -> Result<Value> {
             picture.insert(name, shown);
         }
     }
-    Ok(Value::Object(picture))
+    Ok(without_cookies(Value::Object(picture), &cookies))
+}
+
+/// The cookies that a Canary gives or gave out.
+fn cookies(status: &Value) -> impl Iterator<Item = String> {
+    let fields = [
+        "sessionAffinityCookie",
+        "primarySessionAffinityCookie",
+        "previousSessionAffinityCookie",
+    ];
+    let pairs = fields
+        .into_iter()
+        .filter_map(|field| status[field].as_str());
+    let values = pairs.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
+    values.collect::<Vec<_>>().into_iter()
+}
+
+/// The same with one value for all of `cookies`: each run draws its own.
+fn without_cookies(picture: Value, cookies: &[String]) -> Value {
+    match picture {
+        Value::String(text) => {
+            let told = cookies
+                .iter()
+                .fold(text, |text, cookie| text.replace(cookie, "COOKIE"));
+            Value::String(told)
+        }
+        Value::Array(all) => {
+            let told = all.into_iter().map(|one| without_cookies(one, cookies));
+            Value::Array(told.collect())
+        }
+        Value::Object(fields) => {
+            let told = fields
+                .into_iter()
+                .map(|(name, one)| (name, without_cookies(one, cookies)));
+            Value::Object(told.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => picture,
+    }
 }
 
 /// What the API server chooses for each Service.
