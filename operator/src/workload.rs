@@ -187,6 +187,8 @@ pub struct Snapshot {
     pub updated: u32,
     /// What it says of itself.
     pub readiness: Readiness,
+    /// Whether its controller has seen the last change.
+    pub observed: bool,
     /// The template that its controller acts on, with the identity that it gave it, or why there
     /// is none.
     pub template: Result<Template, String>,

@@ -34,6 +34,9 @@ pub struct Role {
     pub desired: u32,
     /// What the workload says of itself.
     pub readiness: Readiness,
+    /// Whether its controller has acted on the last change. Until then its endpoints are those of
+    /// pods that may be about to go.
+    pub observed: bool,
     /// Ready endpoints of its Service.
     pub endpoints: u32,
     /// The ready endpoints it needs before its traffic may rise.

@@ -227,6 +227,7 @@ fn role(desired: u32) -> Role {
     let mut role = Role {
         desired,
         readiness: Readiness::Ready,
+        observed: true,
         endpoints: 0,
         needed: 1,
         revision: None,

@@ -218,6 +218,7 @@ impl Machine<'_> {
         self.seen.canary.clone().unwrap_or_else(|| Role {
             desired: 0,
             readiness: Readiness::Pending("the target does not exist".to_owned()),
+            observed: true,
             endpoints: 0,
             needed: 1,
             revision: None,

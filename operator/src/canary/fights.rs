@@ -32,20 +32,21 @@ pub(super) struct Fights {
 }
 
 impl Fights {
-    /// Notes that a field is to be set, and says whether that would be a fight.
-    pub(super) fn is_fight(&self, field: Field, now: Timestamp) -> bool {
+    /// Says whether setting a field once more would be a fight.
+    pub(super) fn is_fight(&self, field: &Field, now: Timestamp) -> bool {
         let mut set = self.set.lock();
         set.retain(|_, times| {
             times.retain(|time| now.duration_since(*time) < WITHIN);
             !times.is_empty()
         });
-        let times = set.entry(field).or_default();
         // The first one was no correction.
-        if times.len() > MOST {
-            return true;
-        }
-        times.push(now);
-        false
+        set.get(field).is_some_and(|times| times.len() > MOST)
+    }
+
+    /// Notes that a field was set. A write that was refused is none: the object had changed, which
+    /// need not have been this field.
+    pub(super) fn note(&self, field: Field, now: Timestamp) {
+        self.set.lock().entry(field).or_default().push(now);
     }
 }
 
@@ -70,18 +71,28 @@ mod tests {
     fn the_fourth_correction_in_ten_minutes_is_a_fight() {
         let fights = Fights::default();
         for minute in 0..4 {
-            assert!(!fights.is_fight(field(1), at(minute)));
+            assert!(!fights.is_fight(&field(1), at(minute)));
+            fights.note(field(1), at(minute));
         }
-        assert!(fights.is_fight(field(1), at(5)));
+        assert!(fights.is_fight(&field(1), at(5)));
         assert!(
-            !fights.is_fight(field(1), at(11)),
+            !fights.is_fight(&field(1), at(11)),
             "the first ones are long ago"
         );
     }
 
     #[test]
+    fn a_write_that_was_refused_is_no_correction() {
+        let fights = Fights::default();
+        assert!((0..20).all(|_| !fights.is_fight(&field(1), at(0))));
+    }
+
+    #[test]
     fn runs_do_not_add_up() {
         let fights = Fights::default();
-        assert!((0..20).all(|run| !fights.is_fight(field(run), at(0))));
+        for run in 0..20 {
+            assert!(!fights.is_fight(&field(run), at(0)));
+            fights.note(field(run), at(0));
+        }
     }
 }

@@ -1,10 +1,20 @@
 //! What a decision may rely on: what is known, or what has been read just then.
 
-use fairlead_rollout::{Decision, Effect, Probe, State};
-use kube::ResourceExt as _;
+use std::time::Duration;
 
-use super::look::Look;
+use fairlead_rollout::{Decision, Effect, Probe, Split, State, step};
+use fairlead_runtime::clock;
+use kube::ResourceExt as _;
+use tokio::time::Instant;
+
+use super::look::{Look, micros};
+use super::observe::Heard;
 use super::sight::Known;
+use super::{Result, steer};
+
+/// How long what was read of pods counts as read just now: far longer than the write of a status
+/// takes, unless the API server is slow.
+const FRESH_FOR: Duration = Duration::from_millis(250);
 
 /// What a round relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +85,35 @@ impl Look<'_> {
             .max(of_phase)
     }
 
+    /// Whether what is about to be done to the traffic is right by pods that were read just now.
+    ///
+    /// Between the look at them and the change of the weights stands the write of the intent. Where
+    /// that took long, they are read once more.
+    pub(super) async fn still_holds(
+        &self,
+        decision: &Decision,
+        deleting: bool,
+        read_at: Instant,
+    ) -> Result<bool> {
+        let Some(split) = new_split(decision) else {
+            return Ok(true);
+        };
+        if read_at.elapsed() < FRESH_FOR {
+            return Ok(true);
+        }
+        let state = &decision.state;
+        let known = self.known(Grounds::Pods, state);
+        let heard = Heard {
+            command: steer::request(&self.canary, self.context.stamps),
+            ..Heard::default()
+        };
+        let seen = self.observe(heard, deleting, state, known, None);
+        let world = seen.await?;
+        let now = micros(clock::now());
+        let again = step(&self.plan().strategy, state, &world.observation, now);
+        Ok(new_split(&again) == Some(split))
+    }
+
     /// What need not be read in this round.
     pub(super) fn known(&self, grounds: Grounds, state: &State) -> Known {
         let known = self.context.memory.recollect(&self.reference, &self.canary);
@@ -93,4 +132,21 @@ impl Look<'_> {
         // Cookies of another run make other routes of the same object.
         self.plan().route.affinity.is_none() && !state.is_foreign()
     }
+}
+
+/// The split that a decision brings about, if it is another one.
+fn new_split(decision: &Decision) -> Option<Split> {
+    let of_effect = |effect: &Effect| match effect {
+        Effect::SetSplit { to, .. } => Some(*to),
+        Effect::Ask { .. }
+        | Effect::Prepare
+        | Effect::CreatePrimary { .. }
+        | Effect::Route { .. }
+        | Effect::ScaleCanary { .. }
+        | Effect::PromotePrimary { .. }
+        | Effect::RestorePrimary { .. }
+        | Effect::MarkPrimary { .. }
+        | Effect::GiveBack => None,
+    };
+    decision.effects.iter().find_map(of_effect)
 }

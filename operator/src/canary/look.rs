@@ -133,6 +133,7 @@ impl<'a> Look<'a> {
             (true, false) => grounds.max(Grounds::Pods),
             (false, _) => grounds,
         };
+        let read_at = clock::instant();
         let seen = self.observe(heard, deleting, &before, known, briefing.as_ref());
         let world = seen.await?;
         // pure
@@ -156,20 +157,10 @@ impl<'a> Look<'a> {
         if !Box::pin(self.store(&moment, &world)).await? {
             return self.start_anew().await;
         }
-        self.context
-            .desk
-            .clear(&uid, decision.effects.iter().find_map(Effect::question));
-        self.context
-            .metrics
-            .note(&self.plan, &before, &decision.state);
-        if decision.state.phase == Some(Phase::Progressing) {
-            self.context.sources.follow(&self.plan);
+        self.tell(&before, &decision, &world).await;
+        if !self.still_holds(&decision, deleting, read_at).await? {
+            return self.start_anew().await;
         }
-        self.keep_comparing(&decision.state, &world);
-        let teller = &self.context.teller;
-        teller
-            .tell(&self.canary, &self.plan, &decision.state, &decision.events)
-            .await;
         // client required
         match self.execute(&decision, &world, now).await? {
             Progress::Made => {
@@ -187,6 +178,24 @@ impl<'a> Look<'a> {
                 Ok(Round::Last(Action::await_change()))
             }
         }
+    }
+
+    /// Tells all who follow the rollout what was decided and is stored.
+    async fn tell(&self, before: &State, decision: &Decision, world: &World) {
+        let context = self.context;
+        let uid = self.canary.uid().unwrap_or_default();
+        let question = decision.effects.iter().find_map(Effect::question);
+        context.desk.clear(&uid, question);
+        context.metrics.note(&self.plan, before, &decision.state);
+        if decision.state.phase == Some(Phase::Progressing) {
+            context.sources.follow(&self.plan);
+        }
+        self.keep_comparing(&decision.state, world);
+        let told = &decision.events;
+        let teller = &context.teller;
+        teller
+            .tell(&self.canary, &self.plan, &decision.state, told)
+            .await;
     }
 
     /// Goes on from the Canary as it is now, and from nothing else that is known.
@@ -234,7 +243,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    async fn observe(
+    pub(super) async fn observe(
         &self,
         heard: Heard,
         deleting: bool,
@@ -356,14 +365,18 @@ impl<'a> Look<'a> {
                 self.ask(key, probe, &decision.state);
                 continue;
             }
-            if let Some((field, note)) = self.contested(effect, &decision.state, world)
+            let contested = self.contested(effect, &decision.state, world);
+            if let Some((field, note)) = &contested
                 && self.context.fights.is_fight(field, now)
             {
-                return Ok(Progress::Fought(note));
+                return Ok(Progress::Fought(note.clone()));
             }
             match executor.execute(effect).await {
                 Ok(routes) => {
                     progress = Progress::Made;
+                    if let Some((field, _)) = contested {
+                        self.context.fights.note(field, now);
+                    }
                     if let Some(routes) = routes {
                         self.context.memory.wrote_routes(&self.reference, routes);
                     }

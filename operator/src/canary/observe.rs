@@ -373,6 +373,7 @@ fn side(snapshot: &Snapshot, endpoints: u32, threshold: u32, revision: Option<&R
     Side {
         desired: snapshot.desired,
         readiness: snapshot.readiness.clone(),
+        observed: snapshot.observed,
         endpoints,
         needed: needed(updated, threshold),
         revision: revision.cloned(),

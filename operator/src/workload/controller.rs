@@ -171,6 +171,7 @@ fn snapshot<K: Controller>(
         replica_managers: replica_managers(workload),
         updated: workload.updated(),
         readiness,
+        observed: is_observed(workload),
         template,
         selector: Some(selector),
         revision: workload

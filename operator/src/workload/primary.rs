@@ -138,6 +138,7 @@ mod tests {
             replica_managers: Vec::new(),
             updated: 2,
             readiness: Readiness::Ready,
+            observed: true,
             template: Err("not looked at".to_owned()),
             selector: Some(Selector {
                 key: "app".to_owned(),

@@ -137,6 +137,7 @@ fn snapshot(service: &Service) -> Snapshot {
         replica_managers: Vec::new(),
         updated: 1,
         readiness: Readiness::Ready,
+        observed: true,
         template: Ok(Template {
             identity: identity(&spec),
             label: None,

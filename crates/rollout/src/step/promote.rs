@@ -49,7 +49,8 @@ impl Machine<'_> {
         }
     }
 
-    /// A canary that no longer runs what was analysed, or runs nothing, loses its traffic at once.
+    /// A canary that no longer runs what was analysed, or runs nothing, loses its traffic at once:
+    /// but not to pods that the promotion is about to replace, while it can answer.
     pub(super) fn protect(&mut self, primary: &Role) -> Turn {
         let canary_serves = self.canary().serves();
         let seen = self.seen.current().cloned();
@@ -58,7 +59,7 @@ impl Machine<'_> {
             return Ok(());
         }
         let moved_on = seen.is_some_and(|current| current != run.revision);
-        if !canary_serves || moved_on {
+        if !canary_serves || (moved_on && primary.observed) {
             run.weight = Weight::ZERO;
             let why = if moved_on {
                 "has a newer revision"

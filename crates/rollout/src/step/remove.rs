@@ -1,6 +1,6 @@
 //! Deletion: the target takes over again before the Canary lets go. Pure.
 
-use super::{Last, Machine, held, wait};
+use super::{Last, Machine, Role, held, wait};
 use crate::effect::Effect;
 use crate::event::{Reason, Severity};
 use crate::observation::Readiness;
@@ -22,8 +22,10 @@ impl Machine<'_> {
             );
         }
         if self.seen.canary.is_some() && self.seen.primary.is_some() && !self.deadline_is_over() {
-            let primary_serves = self.seen.primary.as_ref().is_some_and(super::Role::serves);
-            if self.seen.split.is_some() && primary_serves {
+            let canary_serves = self.canary().serves();
+            let takes = |primary: &Role| primary.serves() && (primary.observed || !canary_serves);
+            let primary_takes = self.seen.primary.as_ref().is_some_and(takes);
+            if self.seen.split.is_some() && primary_takes {
                 self.settle(Split::PRIMARY)?;
             }
             self.scale_up()?;

@@ -293,6 +293,24 @@ pub(crate) fn decided(before: &State, seen: &Observation, decision: &Decision, a
     judge_absorbing(before, seen, decision);
 }
 
+/// Judges what is decided once more when the world is the same and nothing is heard: whoever looks
+/// again before traffic moves must come to the same split.
+pub(crate) fn moves_alike(decision: &Decision, later: &Decision) {
+    let split = |decision: &Decision| {
+        decision.effects.iter().find_map(|effect| match effect {
+            Effect::SetSplit { to, .. } => Some(*to),
+            _ => None,
+        })
+    };
+    let is_the_same = split(decision).is_none() || split(decision) == split(later);
+    assert!(
+        is_the_same,
+        "{:?} became {:?}",
+        split(decision),
+        split(later)
+    );
+}
+
 /// Succeeded and Failed are left for a revision, a revert or a deletion only.
 fn judge_absorbing(before: &State, seen: &Observation, decision: &Decision) {
     let ended = matches!(before.phase, Some(Phase::Succeeded | Phase::Failed));

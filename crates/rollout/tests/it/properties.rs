@@ -591,14 +591,18 @@ fn any_role() -> impl Strategy<Value = Role> {
         0_u32..3,
         0_u32..3,
         option::of(any_revision()),
+        any::<bool>(),
     )
-        .prop_map(|(desired, readiness, endpoints, needed, revision)| Role {
-            desired,
-            readiness,
-            endpoints,
-            needed,
-            revision,
-        })
+        .prop_map(
+            |(desired, readiness, endpoints, needed, revision, observed)| Role {
+                desired,
+                readiness,
+                observed,
+                endpoints,
+                needed,
+                revision,
+            },
+        )
 }
 
 fn any_intent() -> impl Strategy<Value = Intent> {

@@ -1,8 +1,8 @@
 //! Stories, one by one: what a user sees.
 
 use fairlead_rollout::{
-    Capacity, Effect, HookKind, Ladder, Phase, Plan, Readiness, Reason, Split, Strategy, Verdict,
-    Weight, step,
+    Capacity, Effect, HookKind, Ladder, Phase, Plan, Readiness, Reason, Revision, Split, Strategy,
+    Verdict, Weight, step,
 };
 use jiff::SignedDuration;
 
@@ -595,6 +595,45 @@ fn a_small_canary_that_is_kept_grows_first_where_somebody_else_answers() {
         unreachable!("nobody else answers")
     };
     assert_eq!(to.canary, Weight::FULL);
+}
+
+#[test]
+fn traffic_stays_while_nobody_has_acted_on_the_promotion_yet() {
+    let mut world = World::initialized(weighted(40, 80));
+    world.act(Act::Release(Nature::Good));
+    let promoted = Some(Revision("r1".to_owned()));
+    world.run_until(200, |world| {
+        let primary = world.observe(Vec::new()).primary;
+        world.state.phase == Some(Phase::Promoting)
+            && primary.is_some_and(|primary| primary.revision == promoted)
+    });
+    let split = |newer: bool, deleting: bool, observed: bool, canary: u32| {
+        let mut seen = world.observe(Vec::new());
+        seen.deleting = deleting;
+        if newer {
+            seen.revision = Ok(Revision("r9".to_owned()));
+        }
+        if let Some(primary) = &mut seen.primary {
+            // Endpoints of the pods that the promotion replaces.
+            (primary.endpoints, primary.observed) = (2, observed);
+            primary.readiness = Readiness::Pending("not seen yet".to_owned());
+        }
+        if let Some(role) = &mut seen.canary {
+            role.endpoints = canary;
+        }
+        let decided = step(&world.strategy, &world.state, &seen, world.now);
+        decided.state.traffic.map(|intent| intent.target.canary)
+    };
+    let (kept, gone) = (Some(Weight::clamped(80)), Some(Weight::ZERO));
+    for (newer, deleting) in [(true, false), (false, true)] {
+        assert_eq!(split(newer, deleting, false, 2), kept);
+        assert_eq!(split(newer, deleting, true, 2), gone);
+        assert_eq!(
+            split(newer, deleting, false, 0),
+            gone,
+            "nobody else answers"
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use fairlead_rollout::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::checker::{Checker, decided};
+use crate::checker::{Checker, decided, moves_alike};
 
 /// How a revision behaves once its pods run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -442,6 +442,7 @@ impl World {
         Role {
             desired: workload.desired,
             readiness,
+            observed: true,
             endpoints,
             needed: workload.desired,
             revision: Some(Revision(format!("r{}", workload.revision))),
@@ -529,6 +530,13 @@ impl World {
             let decision = step(&self.strategy, &self.state, &seen, self.now);
             let again = step(&self.strategy, &decision.state, &seen, self.now);
             decided(&self.state, &seen, &decision, &again);
+            let unheard = Observation {
+                answers: Vec::new(),
+                counted: None,
+                ..seen.clone()
+            };
+            let later = step(&self.strategy, &decision.state, &unheard, self.now);
+            moves_alike(&decision, &later);
             if decision.state != self.state {
                 self.write(|world| {
                     let run = decision.state.run.as_ref();
