@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fairlead_crds::canary::{Canary, CanaryPhase};
 use fairlead_tests::players::{gateway_routes_resource, routes_resource, slice_resource};
 use futures::TryStreamExt as _;
@@ -20,6 +20,9 @@ use serde_json::Value;
 use crate::rules;
 use crate::stage::PATIENCE;
 use crate::target::{self, Target};
+
+/// Versions that are told of what led to a broken rule.
+const TOLD_BEFORE: usize = 12;
 
 /// The versions of one namespace, by resource version.
 pub(crate) type Versions = BTreeMap<u64, Fact>;
@@ -284,9 +287,14 @@ impl History {
     pub(crate) fn judge(&self) -> Result<()> {
         let broken = self.recorder.broken.lock().clone();
         ensure!(broken.is_none(), "the history has a gap: {broken:?}");
-        let violations = rules::violations(&self.versions());
-        ensure!(violations.is_empty(), "broken rules: {violations:#?}");
-        Ok(())
+        let versions = self.versions();
+        let violations = rules::violations(&versions);
+        let Some((first, _)) = violations.first() else {
+            return Ok(());
+        };
+        let mut before: Vec<_> = versions.range(..=first).rev().take(TOLD_BEFORE).collect();
+        before.reverse();
+        bail!("broken rules: {violations:#?}; it came to the first by {before:#?}")
     }
 }
 

@@ -6,13 +6,13 @@ use fairlead_crds::canary::CanaryPhase;
 
 use crate::history::{Fact, Role, Route, Versions, Workload};
 
-/// Each change that broke a rule, with the version that broke it.
-pub(crate) fn violations(versions: &Versions) -> Vec<String> {
+/// Each change that broke a rule, by the version that broke it.
+pub(crate) fn violations(versions: &Versions) -> Vec<(u64, String)> {
     let mut seen = Seen::default();
     let mut violations = Vec::new();
     for (version, fact) in versions {
         let broken = seen.judge(fact);
-        violations.extend(broken.map(|what| format!("at {version}: {what}")));
+        violations.extend(broken.map(|what| (*version, what)));
         seen.learn(fact);
     }
     violations
@@ -108,7 +108,9 @@ impl Seen {
             Some(format!(
                 "the weight rose from {from} to {to} toward no endpoint"
             ))
-        } else if to < from && self.primary.endpoints == 0 {
+        } else if to < from && self.primary.endpoints == 0 && self.canary.endpoints > 0 {
+            // Where neither can answer, nobody is harmed: the primary had endpoints when it was
+            // decided, and lost them on the way.
             Some(format!(
                 "the weight fell from {from} to {to} with no primary"
             ))
@@ -220,14 +222,15 @@ mod tests {
         check(&[Fact::Route(route(80))], 0);
         check(&[lost.clone(), Fact::Route(route(80))], 1);
         check(&[lost.clone(), Fact::Route(route(0))], 0);
+        let no_primary = Fact::Endpoints(Role::Primary, 0);
+        let promoting = Fact::Phase(CanaryPhase::Promoting);
+        let given_back = Fact::Route(route(0));
+        check(&[promoting.clone(), given_back.clone()], 0);
         check(
-            &[
-                lost,
-                Fact::Endpoints(Role::Primary, 0),
-                Fact::Route(route(0)),
-            ],
+            &[promoting.clone(), no_primary.clone(), given_back.clone()],
             1,
         );
+        check(&[promoting, no_primary, lost, given_back], 0);
     }
 
     #[test]

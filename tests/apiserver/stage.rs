@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use fairlead_tests::operator::Operator;
-use fairlead_tests::players::{self, World};
+use fairlead_tests::players;
+use fairlead_tests::world::{self, World};
 
 use crate::history::{History, Recorder};
 use crate::scalers::scaled_objects;
@@ -67,7 +68,7 @@ impl Stage {
             wait::until_served(&client, &kind, PATIENCE).await?;
         }
         let world = World::default();
-        let address = players::serve(world.clone()).await?;
+        let address = world::serve(world.clone()).await?;
         let recorder = Recorder::default();
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the stage")]
         let recording = tokio::spawn(recorder.clone().record(client.clone()));

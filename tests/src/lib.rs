@@ -28,6 +28,7 @@ pub mod story;
 pub mod timeline;
 pub mod tools;
 pub mod wait;
+pub mod world;
 
 pub use apiserver::ApiServer;
 pub use cluster::Cluster;

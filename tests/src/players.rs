@@ -1,8 +1,9 @@
-//! The parts that others play in a real cluster: Deployment and EndpointSlice controllers, kubelet,
-//! proxies, Prometheus and webhooks.
+//! The parts that others play in a real cluster: Deployment and EndpointSlice controllers, kubelet
+//! and proxies.
 //!
-//! Pods become ready after a moment, so that a weight raised too early meets no endpoint. The
-//! players read from watches, as those whom they play do, so that they cost the API server little.
+//! Pods become ready after a moment, so that a weight raised too early meets no endpoint; and those
+//! of another template go first, so that one moved to them too early meets none either. The players
+//! read from watches, as those whom they play do, so that they cost the API server little.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -10,12 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use fairlead_runtime::clock;
-use futures::StreamExt as _;
+use futures::future::{BoxFuture, try_join_all};
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -25,15 +22,14 @@ use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::{Writer, WriterDropped};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, Resource, ResourceExt as _};
-use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::revisions::{self, Revised};
+use crate::world::{Conditions, World};
 
 /// How long pods take to start.
 const START_UP: Duration = Duration::from_millis(150);
@@ -42,164 +38,6 @@ const TICK: Duration = Duration::from_millis(60);
 const MANAGER: &str = "players";
 /// The annotation that numbers a Deployment's revisions.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
-
-/// What the outside world is like in one namespace.
-#[derive(Clone, Debug)]
-pub struct Conditions {
-    /// What Prometheus answers: a number, `NaN`, `none` for no series, or `down`.
-    pub metric: String,
-    /// What webhooks answer, by name; 200 when not named.
-    pub hooks: BTreeMap<String, u16>,
-    /// What they say besides, by name; nothing when not named.
-    pub bodies: BTreeMap<String, String>,
-    /// What the header `Authorization` must be, by name; else they answer 401.
-    pub demanded: BTreeMap<String, String>,
-    /// Images whose pods never become ready.
-    pub broken: Vec<String>,
-    /// Images whose pods become ready as the canary but not as the primary.
-    pub broken_as_primary: Vec<String>,
-    /// Whether the canary's endpoints are gone although its pods say ready.
-    pub canary_lost: bool,
-    /// Calls of webhooks, in order: name and idempotency key.
-    pub calls: Vec<(String, String)>,
-    /// What an OTLP collector was sent.
-    pub exports: Vec<Bytes>,
-    /// When Prometheus was asked.
-    pub asked: Vec<Instant>,
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        Self {
-            metric: "100".to_owned(),
-            hooks: BTreeMap::new(),
-            bodies: BTreeMap::new(),
-            demanded: BTreeMap::new(),
-            broken: Vec::new(),
-            broken_as_primary: Vec::new(),
-            canary_lost: false,
-            calls: Vec::new(),
-            exports: Vec::new(),
-            asked: Vec::new(),
-        }
-    }
-}
-
-/// The outside world of all namespaces.
-#[derive(Clone, Debug, Default)]
-pub struct World {
-    namespaces: Arc<Mutex<HashMap<String, Conditions>>>,
-    changed: Arc<Notify>,
-}
-
-impl World {
-    /// Changes the conditions of a namespace.
-    pub fn set(&self, namespace: &str, change: impl FnOnce(&mut Conditions)) {
-        change(
-            self.namespaces
-                .lock()
-                .entry(namespace.to_owned())
-                .or_default(),
-        );
-        self.changed.notify_waiters();
-    }
-
-    /// Waits until `see` sees what it looks for; it looks at each change.
-    pub async fn until<T>(&self, see: impl Fn(&Self) -> Option<T>) -> T {
-        loop {
-            let changed = self.changed.notified();
-            if let Some(seen) = see(self) {
-                return seen;
-            }
-            changed.await;
-        }
-    }
-
-    /// The conditions of a namespace.
-    pub fn conditions(&self, namespace: &str) -> Conditions {
-        self.namespaces
-            .lock()
-            .get(namespace)
-            .cloned()
-            .unwrap_or_default()
-    }
-}
-
-/// Serves Prometheus and webhooks on loopback; returns the base address.
-pub async fn serve(world: World) -> Result<String> {
-    let router = Router::new()
-        .route("/{namespace}/api/v1/query", get(query).post(query))
-        .route("/{namespace}/api/v1/query_range", post(query_range))
-        .route("/{namespace}/hook/{name}", post(hook))
-        .route("/{namespace}/otlp/v1/traces", post(export))
-        .with_state(world);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let address = format!("http://{}", listener.local_addr()?);
-    #[expect(clippy::disallowed_methods, reason = "it lives as long as the test")]
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
-}
-
-async fn query(
-    State(world): State<World>,
-    Path(namespace): Path<String>,
-) -> Result<Json<Value>, http::StatusCode> {
-    world.set(&namespace, |all| all.asked.push(clock::instant()));
-    let result = match world.conditions(&namespace).metric.as_str() {
-        "down" => return Err(http::StatusCode::SERVICE_UNAVAILABLE),
-        "none" => json!([]),
-        value => json!([{ "metric": {}, "value": [0, value] }]),
-    };
-    let data = json!({ "resultType": "vector", "result": result });
-    Ok(Json(json!({ "status": "success", "data": data })))
-}
-
-async fn export(State(world): State<World>, Path(namespace): Path<String>, body: Bytes) {
-    world.set(&namespace, |all| all.exports.push(body));
-}
-
-/// The metric as it is, recorded every 15 seconds of the time that is asked about.
-async fn query_range(
-    State(world): State<World>,
-    Path(namespace): Path<String>,
-    form: String,
-) -> Json<Value> {
-    let number = |name: &str| {
-        let mut pairs = form.split('&').filter_map(|pair| pair.split_once('='));
-        let found = pairs.find(|(key, _)| *key == name);
-        found.and_then(|(_, value)| value.parse::<u64>().ok())
-    };
-    let value = world.conditions(&namespace).metric;
-    let (start, end) = (number("start"), number("end"));
-    let times = start.unwrap_or_default()..=end.unwrap_or_default();
-    let samples: Vec<Value> = times.step_by(15).map(|at| json!([at, value])).collect();
-    let series = json!([{ "metric": {}, "values": samples }]);
-    let data = json!({ "resultType": "matrix", "result": series });
-    Json(json!({ "status": "success", "data": data }))
-}
-
-async fn hook(
-    State(world): State<World>,
-    Path((namespace, name)): Path<(String, String)>,
-    headers: http::HeaderMap,
-) -> (http::StatusCode, String) {
-    let header = |name| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
-    let conditions = world.conditions(&namespace);
-    let demanded = conditions.demanded.get(&name);
-    let status = if demanded.is_some_and(|demanded| *demanded != header("authorization")) {
-        401
-    } else {
-        conditions.hooks.get(&name).copied().unwrap_or(200)
-    };
-    let body = conditions.bodies.get(&name).cloned().unwrap_or_default();
-    let key = header("idempotency-key");
-    world.set(&namespace, |all| all.calls.push((name, key)));
-    let status = http::StatusCode::from_u16(status).unwrap_or_default();
-    (status, body)
-}
 
 /// Plays the controllers of one namespace until the curtain falls.
 pub async fn play(client: Client, namespace: String, world: World, curtain: CancellationToken) {
@@ -312,47 +150,56 @@ impl Players {
         // First: whatever else goes wrong in a tick, proxies do not wait for it.
         self.confirm_routes().await?;
         let conditions = self.world.conditions(&self.namespace);
-        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
-        let mut running = Vec::new();
-        for deployment in self.known.deployments.state() {
-            running.push(self.deploy(&api, &deployment, &conditions).await?);
-        }
+        let deployments = self.known.deployments.state();
         let daemon_sets = self.known.daemon_sets.state();
-        running.extend(self.revise(&daemon_sets, &conditions).await?);
         let stateful_sets = self.known.stateful_sets.state();
+        let mut running = Vec::new();
+        for deployment in &deployments {
+            running.push(self.deploy(deployment, &conditions).await?);
+        }
+        running.extend(self.revise(&daemon_sets, &conditions).await?);
         running.extend(self.revise(&stateful_sets, &conditions).await?);
-        self.publish_endpoints(&running, &conditions).await
+        let (running, reports): (Vec<Running>, Vec<Report<'_>>) = running.into_iter().unzip();
+        // Pods are gone before their controller says so, and are there before requests reach them.
+        self.publish_endpoints(&running, &conditions, Publish::Fewer)
+            .await?;
+        try_join_all(reports).await?;
+        self.publish_endpoints(&running, &conditions, Publish::All)
+            .await
     }
 
-    /// Keeps revisions of workloads without ReplicaSets, and reports their pods.
-    async fn revise<K: Revised>(
+    /// Keeps revisions of workloads without ReplicaSets.
+    async fn revise<'a, K: Revised>(
         &mut self,
-        workloads: &[Arc<K>],
+        workloads: &'a [Arc<K>],
         conditions: &Conditions,
-    ) -> Result<Vec<Running>> {
+    ) -> Result<Vec<(Running, Report<'a>)>> {
         let mut running = Vec::new();
         for workload in workloads {
             let seen = revisions::keep(&self.client, &**workload).await?;
             let template = serde_json::from_value(seen.template.clone())?;
             let wanted = i32::try_from(seen.wanted)?;
             let ready = self.ready_pods(&seen.name, &seen.hash, wanted, &template, conditions);
-            revisions::report(&self.client, &**workload, &seen, ready.into()).await?;
+            let client = self.client.clone();
+            let report =
+                async move { revisions::report(&client, &**workload, &seen, ready.into()).await };
             let labels = template.metadata.and_then(|meta| meta.labels);
-            running.push(Running {
+            let pods = Running {
                 labels: labels.unwrap_or_default(),
                 ready,
-            });
+            };
+            running.push((pods, report.boxed()));
         }
         Ok(running)
     }
 
-    /// Makes the ReplicaSet, numbers it, and reports the pods.
-    async fn deploy(
+    /// Makes the ReplicaSet, and numbers it.
+    async fn deploy<'a>(
         &mut self,
-        api: &Api<Deployment>,
-        deployment: &Deployment,
+        deployment: &'a Deployment,
         conditions: &Conditions,
-    ) -> Result<Running> {
+    ) -> Result<(Running, Report<'a>)> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let name = deployment.name_any();
         let spec = deployment
             .spec
@@ -396,16 +243,19 @@ impl Players {
         let reported = old.observed_generation == deployment.metadata.generation
             && old.available_replicas.unwrap_or(0) == ready
             && old.updated_replicas.unwrap_or(0) == wanted;
-        if !reported {
-            api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
-                .await?;
-        }
+        let report = async move {
+            if !reported {
+                api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
+                    .await?;
+            }
+            Ok(())
+        };
         let labels = spec
             .template
             .metadata
             .and_then(|meta| meta.labels)
             .unwrap_or_default();
-        Ok(Running { labels, ready })
+        Ok((Running { labels, ready }, report.boxed()))
     }
 
     fn ready_pods(
@@ -449,7 +299,12 @@ impl Players {
 
     /// One slice for each Service that selects pods, with its labels and an address for each ready
     /// pod of them.
-    async fn publish_endpoints(&self, running: &[Running], conditions: &Conditions) -> Result<()> {
+    async fn publish_endpoints(
+        &self,
+        running: &[Running],
+        conditions: &Conditions,
+        which: Publish,
+    ) -> Result<()> {
         let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.namespace);
         let existing = self.known.slices.state();
         for service in self.known.services.state() {
@@ -476,7 +331,9 @@ impl Players {
             let mut labels = service.labels().clone();
             labels.insert("kubernetes.io/service-name".to_owned(), name.clone());
             let is_labelled = current.is_some_and(|slice| *slice.labels() == labels);
-            if held == Some(endpoints.len()) && is_labelled {
+            let is_published = held == Some(endpoints.len()) && is_labelled;
+            let waits = which == Publish::Fewer && held.is_none_or(|held| held <= endpoints.len());
+            if is_published || waits {
                 continue;
             }
             let slice = json!({
@@ -552,6 +409,17 @@ impl Starting {
             self.kept
         }
     }
+}
+
+/// What a controller says of its pods, once it is polled.
+type Report<'a> = BoxFuture<'a, Result<()>>;
+
+/// Which endpoints are published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Publish {
+    /// Those of Services that have fewer than before.
+    Fewer,
+    All,
 }
 
 struct Running {

@@ -28,6 +28,8 @@ pub(crate) trait Revised:
     + std::fmt::Debug
     + Serialize
     + DeserializeOwned
+    + Send
+    + Sync
 {
     /// How many pods the spec asks for.
     fn wanted(spec: &Value) -> i64;

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use fairlead_crds::canary::{AlertProvider, Canary, CanaryPhase, MetricTemplate};
 use fairlead_runtime::clock;
 use fairlead_tests::operator::Operator;
-use fairlead_tests::players::{self, World};
 use fairlead_tests::tools::workspace;
+use fairlead_tests::world::{self, World};
 use fairlead_tests::{ApiServer, manifest, wait};
 use kube::Client;
 use kube::api::{Api, ApiResource};
@@ -83,7 +83,7 @@ impl Stage {
             wait::until_served(&client, &kind, PATIENCE).await?;
         }
         let world = World::default();
-        let address = players::serve(world.clone()).await?;
+        let address = world::serve(world.clone()).await?;
         let curtain = CancellationToken::new();
         Ok(Self {
             crowd: Crowd::start(&client, &curtain),

@@ -128,12 +128,14 @@ impl Rollout {
 
     /// All that is done to it at one of its writes: its operator ends before or after it, or is paused
     /// and loses its lease; or what it talks to misbehaves; and, in some rollouts, people edit
-    /// something before there is another operator.
+    /// something before there is another operator, or while the write is on its way.
     pub(super) fn interruptions(self, write: usize) -> Vec<Interruption> {
         let interruption = |kind, edit| Interruption { kind, write, edit };
         let mut all: Vec<Interruption> = Kind::ALL.map(|kind| interruption(kind, None)).into();
         if self.is_edited() {
-            all.extend(Edit::ALL.map(|edit| interruption(Kind::After, Some(edit))));
+            for kind in [Kind::After, Kind::Held] {
+                all.extend(Edit::ALL.map(|edit| interruption(kind, Some(edit))));
+            }
         }
         all
     }

@@ -65,9 +65,19 @@ pub(super) async fn play(
         met.get()
     };
     let release = Release::of(&scene.image("podinfo").await?);
-    let (prepared, end) = match first {
-        Some(told) => told,
-        None if operator.id().is_some() => {
+    let (prepared, end) = match (first, edit) {
+        (Some(told), _) => told,
+        (None, Some(edit)) => {
+            edit.make(scene, release).await?;
+            if operator.id().is_some() {
+                send(&operator)?;
+            } else {
+                operator = scene.operator.start(None)?;
+            }
+            let rest = Box::pin(tell_edited(scene, edit, release));
+            go_on(&mut operator, rest).await?
+        }
+        (None, None) if operator.id().is_some() => {
             let mut beside = scene.operator.start_beside()?;
             go_on(&mut beside, tell(scene, rollout, release, end)).await?;
             send(&operator)?;
@@ -79,17 +89,9 @@ pub(super) async fn play(
             check(scene, rollout).await?;
             (0, last)
         }
-        None => {
-            if let Some(edit) = edit {
-                edit.make(scene, release).await?;
-            }
+        (None, None) => {
             let mut other = scene.operator.start(None)?;
-            match edit {
-                Some(edit) => {
-                    go_on(&mut other, Box::pin(tell_edited(scene, edit, release))).await?
-                }
-                None => go_on(&mut other, Box::pin(tell(scene, rollout, release, end))).await?,
-            }
+            go_on(&mut other, tell(scene, rollout, release, end)).await?
         }
     };
     Ok(Told {
