@@ -26,7 +26,7 @@ use crate::stage::Stage;
 /// Rollouts at a time: each waits for its pods and intervals most of the time.
 const SIDE_BY_SIDE: usize = 16;
 /// Fewer writes than any rollout has.
-const FEWEST_WRITES: usize = 15;
+const FEWEST_WRITES: usize = 12;
 
 /// Which part of the matrix is played.
 #[derive(Debug, clap::Parser)]

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use fairlead_crds::canary::CanaryPhase;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::stage::{Scene, Stage, weight};
@@ -47,6 +48,40 @@ pub(crate) async fn a_primary_that_fails_gets_back_template_and_configs(
     scene.until_phase(CanaryPhase::Succeeded).await?;
     scene.check_rest("podinfo:3").await?;
     ensure!(color(&maps, "settings-primary").await? == "green");
+    Ok(())
+}
+
+pub(crate) async fn a_primary_that_is_lost_comes_back_with_its_own_configs(
+    stage: &Stage,
+) -> Result<()> {
+    let scene = stage.scene("lost-primary").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), "lost-primary");
+    configure(&maps, "blue").await?;
+    use_config(&scene).await?;
+    scene.apply_canary(|_| {}).await?;
+    let _operator = scene.operator.start(None)?;
+    scene.until_phase(CanaryPhase::Initialized).await?;
+    scene.world.set("lost-primary", |all| {
+        all.metric = "50".to_owned();
+    });
+    configure(&maps, "green").await?;
+    scene.until_phase(CanaryPhase::Failed).await?;
+    let before = scene.deployments().get("podinfo-primary").await?;
+    let params = DeleteParams::default();
+    scene
+        .deployments()
+        .delete("podinfo-primary", &params)
+        .await?;
+    let is_another = |primary: &Deployment| {
+        let status = primary.status.clone().unwrap_or_default();
+        primary.metadata.uid != before.metadata.uid && status.ready_replicas > Some(0)
+    };
+    let after = scene
+        .until_deployment("podinfo-primary", is_another)
+        .await?;
+    ensure!(color(&maps, "settings-primary").await? == "blue");
+    let template = |primary: &Deployment| primary.spec.as_ref().map(|spec| spec.template.clone());
+    ensure!(template(&after) == template(&before), "{after:?}");
     Ok(())
 }
 

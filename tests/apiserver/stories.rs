@@ -74,6 +74,9 @@ async fn stories_of_canaries() -> Result<()> {
         Box::pin(steps::steps_stand_alone(&stage)),
         Box::pin(steps::a_canary_in_proportion_grows_with_its_weight(&stage)),
         Box::pin(promotion::a_primary_that_fails_gets_back_template_and_configs(&stage)),
+        Box::pin(promotion::a_primary_that_is_lost_comes_back_with_its_own_configs(&stage)),
+        Box::pin(edits::pods_that_come_and_go_are_no_fight(&stage)),
+        Box::pin(edits::a_service_is_given_back_without_its_target(&stage)),
         Box::pin(kept::a_person_goes_back_and_the_target_is_not_fought_over(
             &stage,
         )),

@@ -233,6 +233,12 @@ impl Machine<'_> {
         // One that serves for the first time is as large as its target.
         let mut replicas = None;
         let revision = match (&self.state.promoted, &self.seen.revision) {
+            (Some(_), _) if self.seen.canary.is_none() => {
+                return held(
+                    "neither the target nor its primary exists: apply the target again, or delete \
+                     this Canary",
+                );
+            }
             (Some(promoted), Ok(_) | Err(_)) => {
                 let promoted = promoted.clone();
                 let least = self.seen.autoscaler_minimum;

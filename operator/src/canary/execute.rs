@@ -17,7 +17,7 @@ use super::validate::Validated;
 use crate::router::{self, Provider, Router, Routes};
 use crate::workload::archive::{Archive, Record};
 use crate::workload::autoscaler::{self, Autoscaler};
-use crate::workload::configs::{Configs, Copies, rename};
+use crate::workload::configs::{Configs, Copies, Reference};
 use crate::workload::{self, Content, PrimaryPlan, Snapshot, Workload};
 
 /// The selector of someone else's Service as it was before we led it to the primary.
@@ -238,7 +238,21 @@ impl Executor<'_> {
             kept.ok_or_else(|| Error::Lost(revision.clone()))?
         };
         let configs = self.configs(&content).await?;
-        self.copy(revision, content, &configs, replicas).await
+        if compose(identity(revision), &configs.hashes()) == *revision {
+            return self.copy(revision, content, &configs, replicas).await;
+        }
+        if compose(identity(revision), &self.world.hashes()) == *revision {
+            return Err(Error::Moved(revision.clone()));
+        }
+        // The target's configs are others by now; what the primary had of them is still there.
+        let renamed = configs.renamed();
+        let copies = renamed.iter().map(Reference::copy);
+        let found = self.copies().find(copies).await;
+        if found.map_err(workload::Error::from)?.len() < renamed.len() {
+            return Err(Error::Lost(revision.clone()));
+        }
+        let content = content.with_copies(&renamed);
+        self.apply_primary(revision, content, replicas).await
     }
 
     async fn promote(&self, revision: &Revision, keeping: &[Revision]) -> Result<(), Error> {
@@ -313,15 +327,13 @@ impl Executor<'_> {
     async fn copy(
         &self,
         revision: &Revision,
-        mut content: Content,
+        content: Content,
         configs: &Configs,
         replicas: Option<u32>,
     ) -> Result<(), Error> {
         let written = self.copies().write(configs).await;
         written.map_err(workload::Error::from)?;
-        if let Content::Pods(template) = &mut content {
-            rename(template.spec.get_or_insert_default(), &configs.renamed());
-        }
+        let content = content.with_copies(&configs.renamed());
         if !self.plan.kind.has_history() {
             self.archive().hold(revision, &content).await?;
         }
@@ -366,13 +378,15 @@ impl Executor<'_> {
         self.hold_scaler(false).await?;
         let live = Role::Apex.of(&self.world.services).as_ref();
         let foreign = live.filter(|live| !objects::is_owned(live, &self.plan.route.owner));
-        let target = self.world.target.as_ref();
-        let selector = target.and_then(|target| target.selector.as_ref());
-        if let (Some(live), Some(own)) = (foreign, selector) {
+        // A target that is gone will be back, and its Service must lead to it then.
+        let original = foreign.and_then(|live| {
             let kept = live["metadata"]["annotations"][ORIGINAL_SELECTOR].as_str();
-            let selector = kept
-                .and_then(|text| serde_json::from_str::<Value>(text).ok())
-                .unwrap_or_else(|| json!({ &own.key: own.value }));
+            let kept = kept.and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let target = self.world.target.as_ref();
+            let own = target.and_then(|target| target.selector.as_ref());
+            kept.or_else(|| own.map(|own| json!({ &own.key: own.value })))
+        });
+        if let (Some(live), Some(selector)) = (foreign, original) {
             // Applying nothing else gives up all other fields that we hold.
             self.apply(&json!({
                 "apiVersion": "v1",

@@ -21,8 +21,10 @@ pub(super) struct Field {
     pub(super) run: u64,
     /// The step of the run.
     pub(super) step: u32,
-    /// Which field, and the value that it is set to.
-    pub(super) setting: String,
+    /// Which field.
+    pub(super) name: &'static str,
+    /// What it is set to.
+    pub(super) value: String,
 }
 
 /// When fields were set.
@@ -44,9 +46,14 @@ impl Fights {
     }
 
     /// Notes that a field was set. A write that was refused is none: the object had changed, which
-    /// need not have been this field.
+    /// need not have been this field. Nor is it a correction when we have set it to something else
+    /// in between: a canary whose pods come and go gets and loses its weight by our own doing.
     pub(super) fn note(&self, field: Field, now: Timestamp) {
-        self.set.lock().entry(field).or_default().push(now);
+        let mut set = self.set.lock();
+        set.retain(|other, _| {
+            (&other.uid, other.name) != (&field.uid, field.name) || *other == field
+        });
+        set.entry(field).or_default().push(now);
     }
 }
 
@@ -59,7 +66,8 @@ mod tests {
             uid: "a".to_owned(),
             run,
             step: 1,
-            setting: "spec.replicas=0".to_owned(),
+            name: "spec.replicas",
+            value: "0".to_owned(),
         }
     }
 
@@ -79,6 +87,21 @@ mod tests {
             !fights.is_fight(&field(1), at(11)),
             "the first ones are long ago"
         );
+    }
+
+    #[test]
+    fn what_we_set_back_and_forth_ourselves_is_no_fight() {
+        let fights = Fights::default();
+        let other = || Field {
+            value: "2".to_owned(),
+            ..field(1)
+        };
+        for _ in 0..20 {
+            for setting in [field(1), other()] {
+                assert!(!fights.is_fight(&setting, at(0)));
+                fights.note(setting, at(0));
+            }
+        }
     }
 
     #[test]

@@ -394,7 +394,7 @@ impl<'a> Look<'a> {
 
     /// The field that an effect sets and others may set too, and what to tell people then.
     fn contested(&self, effect: &Effect, state: &State, world: &World) -> Option<(Field, String)> {
-        let (field, note) = match effect {
+        let (name, value, note) = match effect {
             Effect::ScaleCanary { replicas } => {
                 let managers = world
                     .target
@@ -412,7 +412,7 @@ impl<'a> Look<'a> {
                         .as_deref()
                         .unwrap_or("someone else")
                 );
-                (format!("{size}={replicas}"), note)
+                (size, replicas.to_string(), note)
             }
             Effect::SetSplit { to, .. } => {
                 let note = format!(
@@ -420,7 +420,7 @@ impl<'a> Look<'a> {
                      else; leave them out there: this Canary owns them",
                     self.plan.route.apex
                 );
-                (format!("weights={to}"), note)
+                ("weights", to.to_string(), note)
             }
             Effect::Prepare
             | Effect::CreatePrimary { .. }
@@ -438,7 +438,8 @@ impl<'a> Look<'a> {
                 uid,
                 run,
                 step,
-                setting: field,
+                name,
+                value,
             },
             note,
         ))

@@ -138,7 +138,8 @@ pub(super) fn crash(pod: &Pod) -> Option<String> {
                 container.name
             ));
         }
-        (container.restart_count >= MOST_RESTARTS).then(|| {
+        // One that answers again has left its restarts behind.
+        (!container.ready && container.restart_count >= MOST_RESTARTS).then(|| {
             format!(
                 "container {} of pod {name} restarted {} times",
                 container.name, container.restart_count
@@ -264,6 +265,19 @@ mod tests {
         check(&half_done, Some("two"), 0);
         check(&[slice("web", None, "10.0.0.1")], Some("one"), 0);
         check(&[], Some("one"), 0);
+    }
+
+    #[test]
+    fn restarts_count_until_the_container_is_ready_again() {
+        let crashes = |ready: bool, restarts: i32| {
+            let pod = json!({ "metadata": { "name": "web-1" }, "status": { "containerStatuses": [{
+                "name": "app", "image": "a", "imageID": "", "ready": ready,
+                "restartCount": restarts, "state": { "running": {} },
+            }] } });
+            crash(&serde_json::from_value(pod).unwrap()).is_some()
+        };
+        assert!(crashes(false, 2) && !crashes(false, 1));
+        assert!(!crashes(true, 2));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What a revision is made of: what promotion copies, and what is kept to go back to. Pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::configs::{Reference, rename};
 
 /// What a revision is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,15 @@ impl Content {
             Self::Pods(template) => Some(template),
             Self::Service(_) => None,
         }
+    }
+
+    /// The same with the primary's copies of some configs in their place.
+    #[must_use]
+    pub fn with_copies(mut self, renamed: &BTreeSet<Reference>) -> Self {
+        if let Self::Pods(template) = &mut self {
+            rename(template.spec.get_or_insert_default(), renamed);
+        }
+        self
     }
 
     /// The spec of its pods.

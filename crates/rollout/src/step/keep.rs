@@ -139,6 +139,8 @@ impl Machine<'_> {
         let given = primary.and_then(|primary| primary.revision.as_ref());
         let strays = self.state.phase == Some(Phase::Failed)
             && given.is_some()
+            // Its size and labels are the target's.
+            && self.seen.canary.is_some()
             // A fix goes to the primary over whatever it has.
             && !(self.state.retained && self.new_revision().is_some());
         let promoted = self.state.promoted.clone();

@@ -14,6 +14,7 @@ impl Machine<'_> {
         let primary = self.primary()?;
         let revision = self.run()?.revision.clone();
         if primary.revision.as_ref() != Some(&revision) {
+            self.relieve(&primary)?;
             return self.copy();
         }
         self.protect(&primary)?;
@@ -23,6 +24,24 @@ impl Machine<'_> {
         }
         self.state.unready_since = None;
         self.hand_back()
+    }
+
+    /// Takes the traffic from a canary that cannot answer before the primary has its revision: that
+    /// may take long.
+    fn relieve(&mut self, primary: &Role) -> Turn {
+        if self.canary().serves() {
+            return Ok(());
+        }
+        self.protect(primary)?;
+        let wanted = self.wanted()?;
+        if self
+            .seen
+            .split
+            .is_some_and(|split| split.raises_primary(wanted))
+        {
+            self.settle(wanted)?;
+        }
+        Ok(())
     }
 
     /// Gives the primary what was analysed, unless the target has moved on.

@@ -173,6 +173,11 @@ impl Machine<'_> {
     /// Asks the `confirm-rollout` hooks until they agree.
     pub(super) fn await_confirmation(&mut self) -> Last {
         self.primary()?;
+        let retained = self.state.retained;
+        self.release_lost_canary();
+        if retained && !self.state.retained {
+            self.run()?.weight = Weight::ZERO;
+        }
         let run = self.run()?.clone();
         self.settle(run.split())?;
         if let Some(current) = self.seen.current().cloned()

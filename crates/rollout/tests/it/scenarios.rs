@@ -598,6 +598,52 @@ fn a_small_canary_that_is_kept_grows_first_where_somebody_else_answers() {
 }
 
 #[test]
+fn a_canary_that_dies_before_the_promotion_is_written_loses_its_traffic() {
+    let mut world = World::initialized(weighted(40, 80));
+    world.act(Act::Release(Nature::Good));
+    world.run_until(200, |world| world.state.phase == Some(Phase::Promoting));
+    let decide = |endpoints: u32, revision: Result<Revision, String>| {
+        let mut seen = world.observe(Vec::new());
+        seen.revision = revision;
+        if let Some(primary) = &mut seen.primary {
+            // The write of the promotion is still to come.
+            primary.revision = world.state.promoted.clone();
+            (primary.endpoints, primary.readiness) = (2, Readiness::Ready);
+        }
+        if let Some(canary) = &mut seen.canary {
+            canary.endpoints = endpoints;
+        }
+        step(&world.strategy, &world.state, &seen, world.now).effects
+    };
+    let known = world.observe(Vec::new()).revision;
+    let unknown = Err("its ConfigMap is gone".to_owned());
+    for revision in [known, unknown] {
+        let [Effect::SetSplit { to, .. }] = decide(0, revision.clone())[..] else {
+            unreachable!("{:?}", decide(0, revision));
+        };
+        assert_eq!(to, Split::PRIMARY);
+        let moves = |effect: &Effect| matches!(effect, Effect::SetSplit { .. });
+        assert!(!decide(2, revision).iter().any(moves));
+    }
+}
+
+#[test]
+fn nothing_is_made_where_neither_target_nor_primary_exists() {
+    let mut world = World::initialized(weighted(40, 80));
+    world.run_for(10);
+    let mut seen = world.observe(Vec::new());
+    (seen.canary, seen.primary) = (None, None);
+    seen.revision = Err("the target does not exist".to_owned());
+    let decision = step(&world.strategy, &world.state, &seen, world.now);
+    assert_eq!(decision.effects, []);
+    assert!(
+        decision.held && decision.message.contains("apply the target again"),
+        "{}",
+        decision.message
+    );
+}
+
+#[test]
 fn traffic_stays_while_nobody_has_acted_on_the_promotion_yet() {
     let mut world = World::initialized(weighted(40, 80));
     world.act(Act::Release(Nature::Good));

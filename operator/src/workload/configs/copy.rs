@@ -14,6 +14,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::reference::COPY;
 use super::{Configs, Error, Kind, Reference};
 use crate::canary::FIELD_MANAGER;
 
@@ -201,7 +202,7 @@ impl Config for Secret {
 }
 
 fn copy_name(original: &impl ResourceExt) -> String {
-    format!("{}-primary", original.name_any())
+    format!("{}{COPY}", original.name_any())
 }
 
 fn kept_name(owner: &str, copy: &str) -> String {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, PodSpec};
 
+/// What the name of a primary's copy ends with.
+pub(super) const COPY: &str = "-primary";
+
 /// Which kind of config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -28,6 +31,15 @@ impl Reference {
         match self.kind {
             Kind::ConfigMap => format!("configmap/{}", self.name),
             Kind::Secret => format!("secret/{}", self.name),
+        }
+    }
+
+    /// The primary's copy of it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            kind: self.kind,
+            name: format!("{}{COPY}", self.name),
         }
     }
 
@@ -69,7 +81,7 @@ pub fn rename(pod: &mut PodSpec, renamed: &BTreeSet<Reference>) {
             kind,
             name: name.clone(),
         }) {
-            name.push_str("-primary");
+            name.push_str(COPY);
         }
     });
 }
