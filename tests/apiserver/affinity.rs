@@ -15,23 +15,12 @@ async fn held(
     change: impl FnOnce(&mut Value),
 ) -> Result<(Scene, tokio::process::Child)> {
     let scene = stage.scene(namespace).await?;
-    let gate = format!("{}/hook/gate", scene.address);
-    scene
-        .apply_canary(|spec| {
-            spec["analysis"]["sessionAffinity"] =
-                json!({ "cookieName": "new", "primaryCookieName": "old", "path": "/" });
-            spec["analysis"]["webhooks"] =
-                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
-            change(spec);
-        })
-        .await?;
-    scene.world.set(namespace, |all| {
-        all.hooks.insert("gate".to_owned(), 403);
-    });
-    let operator = scene.operator.start(None)?;
-    scene.until_phase(CanaryPhase::Initialized).await?;
-    scene.apply_target("podinfo:2").await?;
-    scene.until_phase(CanaryPhase::WaitingPromotion).await?;
+    let affinity = |spec: &mut Value| {
+        spec["analysis"]["sessionAffinity"] =
+            json!({ "cookieName": "new", "primaryCookieName": "old", "path": "/" });
+        change(spec);
+    };
+    let operator = scene.hold_at_gate(affinity).await?;
     Ok((scene, operator))
 }
 

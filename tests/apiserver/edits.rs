@@ -97,20 +97,7 @@ pub(crate) async fn settings_reach_an_adopted_route_or_are_refused(stage: &Stage
 
 pub(crate) async fn pods_that_come_and_go_are_no_fight(stage: &Stage) -> Result<()> {
     let scene = stage.scene("flapping").await?;
-    let gate = format!("{}/hook/gate", scene.address);
-    scene
-        .apply_canary(|spec| {
-            spec["analysis"]["webhooks"] =
-                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
-        })
-        .await?;
-    scene.world.set("flapping", |all| {
-        all.hooks.insert("gate".to_owned(), 403);
-    });
-    let _operator = scene.operator.start(None)?;
-    scene.until_phase(CanaryPhase::Initialized).await?;
-    scene.apply_target("podinfo:2").await?;
-    scene.until_phase(CanaryPhase::WaitingPromotion).await?;
+    let _operator = scene.hold_at_gate(|_| {}).await?;
     let has = |expected: i64| {
         move |canary: &Canary| {
             let rollout = canary.status.clone().unwrap_or_default().rollout;

@@ -12,6 +12,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +151,6 @@ impl Stage {
     }
 }
 
-/// Waits until the objects of a new kind can be listed: nothing tells of it.
 /// A kind that others install, without its schema.
 fn definition(kind: &ApiResource) -> Value {
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
@@ -283,6 +283,26 @@ impl Scene {
             .patch(name, &params, &Patch::Apply(canary))
             .await?;
         Ok(())
+    }
+
+    /// Releases a second revision with a quick weighted Canary, which `change` edits, and holds it at
+    /// its last weight: at a gate that stays closed until the world's hooks are cleared.
+    pub(crate) async fn hold_at_gate(&self, change: impl FnOnce(&mut Value)) -> Result<Child> {
+        let gate = format!("{}/hook/gate", self.address);
+        self.apply_canary(|spec| {
+            spec["analysis"]["webhooks"] =
+                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
+            change(spec);
+        })
+        .await?;
+        self.world.set(&self.namespace, |all| {
+            all.hooks.insert("gate".to_owned(), 403);
+        });
+        let operator = self.operator.start(None)?;
+        self.until_phase(CanaryPhase::Initialized).await?;
+        self.apply_target("podinfo:2").await?;
+        self.until_phase(CanaryPhase::WaitingPromotion).await?;
+        Ok(operator)
     }
 
     pub(crate) async fn canary(&self) -> Result<Canary> {

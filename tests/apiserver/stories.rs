@@ -147,20 +147,7 @@ async fn a_good_revision_is_promoted(stage: &Stage) -> Result<()> {
 
 async fn a_canary_without_endpoints_loses_its_traffic(stage: &Stage) -> Result<()> {
     let scene = stage.scene("withdrawn").await?;
-    let gate = format!("{}/hook/gate", scene.address);
-    scene
-        .apply_canary(|spec| {
-            spec["analysis"]["webhooks"] =
-                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
-        })
-        .await?;
-    scene.world.set("withdrawn", |all| {
-        all.hooks.insert("gate".to_owned(), 403);
-    });
-    let _operator = scene.operator.start(None)?;
-    scene.until_phase(CanaryPhase::Initialized).await?;
-    scene.apply_target("podinfo:2").await?;
-    scene.until_phase(CanaryPhase::WaitingPromotion).await?;
+    let _operator = scene.hold_at_gate(|_| {}).await?;
     scene.world.set("withdrawn", |all| all.canary_lost = true);
     scene
         .until("weight 0", |canary| weight(canary) == Some(0))
@@ -178,20 +165,7 @@ async fn a_canary_without_endpoints_loses_its_traffic(stage: &Stage) -> Result<(
 
 async fn a_revert_ends_the_run(stage: &Stage) -> Result<()> {
     let scene = stage.scene("reverted").await?;
-    let gate = format!("{}/hook/gate", scene.address);
-    scene
-        .apply_canary(|spec| {
-            spec["analysis"]["webhooks"] =
-                json!([{ "name": "gate", "type": "confirm-promotion", "url": gate }]);
-        })
-        .await?;
-    scene.world.set("reverted", |all| {
-        all.hooks.insert("gate".to_owned(), 403);
-    });
-    let _operator = scene.operator.start(None)?;
-    scene.until_phase(CanaryPhase::Initialized).await?;
-    scene.apply_target("podinfo:2").await?;
-    scene.until_phase(CanaryPhase::WaitingPromotion).await?;
+    let _operator = scene.hold_at_gate(|_| {}).await?;
     scene.apply_target("podinfo:1").await?;
     scene.until_phase(CanaryPhase::Succeeded).await?;
     let at_rest = |found: &k8s_openapi::api::apps::v1::Deployment| {

@@ -88,6 +88,23 @@ impl Effect {
             | Self::GiveBack => None,
         }
     }
+
+    /// How traffic is divided from then on, if that is what changes. Making routes, or bringing them
+    /// up to date, moves nothing.
+    pub const fn new_split(&self) -> Option<Split> {
+        match self {
+            Self::SetSplit { to, .. } => Some(*to),
+            Self::Prepare
+            | Self::CreatePrimary { .. }
+            | Self::Route { .. }
+            | Self::ScaleCanary { .. }
+            | Self::PromotePrimary { .. }
+            | Self::RestorePrimary { .. }
+            | Self::MarkPrimary { .. }
+            | Self::Ask { .. }
+            | Self::GiveBack => None,
+        }
+    }
 }
 
 /// When to look again if nothing happens.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairlead_rollout::{Decision, Effect, Probe, Split, State, step};
+use fairlead_rollout::{Decision, Effect, Probe, State, step};
 use fairlead_runtime::clock;
 use kube::ResourceExt as _;
 use tokio::time::Instant;
@@ -95,10 +95,9 @@ impl Look<'_> {
         deleting: bool,
         read_at: Instant,
     ) -> Result<bool> {
-        let Some(split) = new_split(decision) else {
-            return Ok(true);
-        };
-        if read_at.elapsed() < FRESH_FOR {
+        let new_split = |decision: &Decision| decision.effects.iter().find_map(Effect::new_split);
+        let split = new_split(decision);
+        if split.is_none() || read_at.elapsed() < FRESH_FOR {
             return Ok(true);
         }
         let state = &decision.state;
@@ -111,7 +110,7 @@ impl Look<'_> {
         let world = seen.await?;
         let now = micros(clock::now());
         let again = step(&self.plan().strategy, state, &world.observation, now);
-        Ok(new_split(&again) == Some(split))
+        Ok(new_split(&again) == split)
     }
 
     /// What need not be read in this round.
@@ -132,21 +131,4 @@ impl Look<'_> {
         // Cookies of another run make other routes of the same object.
         self.plan().route.affinity.is_none() && !state.is_foreign()
     }
-}
-
-/// The split that a decision brings about, if it is another one.
-fn new_split(decision: &Decision) -> Option<Split> {
-    let of_effect = |effect: &Effect| match effect {
-        Effect::SetSplit { to, .. } => Some(*to),
-        Effect::Ask { .. }
-        | Effect::Prepare
-        | Effect::CreatePrimary { .. }
-        | Effect::Route { .. }
-        | Effect::ScaleCanary { .. }
-        | Effect::PromotePrimary { .. }
-        | Effect::RestorePrimary { .. }
-        | Effect::MarkPrimary { .. }
-        | Effect::GiveBack => None,
-    };
-    decision.effects.iter().find_map(of_effect)
 }

@@ -296,12 +296,7 @@ pub(crate) fn decided(before: &State, seen: &Observation, decision: &Decision, a
 /// Judges what is decided once more when the world is the same and nothing is heard: whoever looks
 /// again before traffic moves must come to the same split.
 pub(crate) fn moves_alike(decision: &Decision, later: &Decision) {
-    let split = |decision: &Decision| {
-        decision.effects.iter().find_map(|effect| match effect {
-            Effect::SetSplit { to, .. } => Some(*to),
-            _ => None,
-        })
-    };
+    let split = |decision: &Decision| decision.effects.iter().find_map(Effect::new_split);
     let is_the_same = split(decision).is_none() || split(decision) == split(later);
     assert!(
         is_the_same,
